@@ -1,0 +1,370 @@
+"""What the outside must look like to the product, in the product's own words.
+
+Everything in `integrations/` imports this module and nothing else of `triage`. A port is a small protocol of plain functions
+(a plugin is a module, its file name is its name); what passes through it is one of the dataclasses here.
+
+Texts for people are `Text`: an English message id marked with `gettext_noop` and its parameters, translated where it is shown.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from enum import IntEnum, StrEnum
+from typing import Any, BinaryIO, Protocol
+
+
+class Severity(IntEnum):
+    """Five levels, as Prowler, OCSF and Security Hub have them; larger is worse."""
+
+    INFORMATIONAL = 1
+    LOW = 2
+    MEDIUM = 3
+    HIGH = 4
+    CRITICAL = 5
+
+
+class Verdict(StrEnum):
+    """What a scanner says of one check on one asset. MANUAL: a person has to look."""
+
+    FAIL = "fail"
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A sentence for a person: `message` is a gettext id with `%(name)s` places, `params` what goes there."""
+
+    message: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message % self.params if self.params else self.message
+
+
+class UnreadableReport(Exception):
+    """The whole report is refused: nothing of it is imported.
+
+    Its text says what the document is or what is broken in it, where (line, column or record), and what to do.
+    """
+
+    def __init__(self, message: str, **params: str | int) -> None:
+        self.text = Text(message, params)
+        super().__init__(str(self.text))
+
+
+# --- parsers ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckInfo:
+    """What a scanner tests, as the report describes it. Compared by identity: a parser yields one object for equal metadata.
+
+    `key` is the scanner's id of the check (`s3_bucket_public_access`, `B602`). `controls` holds (framework, control) pairs as
+    the scanner spells them. `weaknesses` holds `CWE-79` style ids. `exposes`: a failure means reachable from the internet.
+    """
+
+    key: str
+    title: str = ""
+    service: str = ""
+    description: str = ""
+    risk: str = ""
+    remediation: str = ""
+    remediation_url: str = ""
+    remediation_cli: str = ""
+    remediation_terraform: str = ""
+    remediation_other: str = ""
+    categories: tuple[str, ...] = ()
+    controls: tuple[tuple[str, str], ...] = ()
+    weaknesses: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    exposes: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccountInfo:
+    """Where assets live: AWS account, subscription, project, cluster, tenant, repository. One object for one (provider, uid).
+
+    `provider`: aws, azure, gcp, kubernetes, github, m365 …, or `code` for a repository (`uid` is then the repository).
+    """
+
+    provider: str
+    uid: str
+    name: str = ""
+    email: str = ""
+    organization: str = ""
+    unit: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in code. Lines are 1-based, 0 when unknown.
+
+    `path`: relative to the checkout, `/` as separator. `address`: resource address (`aws_s3_bucket.logs`) or logical location.
+    `snippet`: the flagged text as written, at most 4,000 characters; `context`: it with the lines around, the same limit.
+    `fingerprints`: (name, value) pairs that the tool gave, placeholders already dropped.
+    `trusted`: name of the first fingerprint whose value belongs to one place only in this run, '' if none does.
+    """
+
+    path: str
+    start_line: int = 0
+    end_line: int = 0
+    start_column: int = 0
+    address: str = ""
+    snippet: str = ""
+    context: str = ""
+    fingerprints: tuple[tuple[str, str], ...] = ()
+    trusted: str = ""
+
+
+@dataclass(slots=True)
+class Observation:
+    """One record of a report: this check on this asset had this verdict.
+
+    `position`: 0-based record number, or (run, result) in SARIF. `asset` is the asset's uid (ARN, resource id, path for code).
+    `tags`: (key, value) pairs in the report's order, one tuple object for equal tags where that is cheap.
+    `alias`: the scanner's own id of the finding, a look-up name and never an identity. `discriminator`: what tells two findings
+    of one check on one asset apart when the asset's name does not. `stand_in`: the row stands for a thing that does not exist
+    ("no trail", "no detector"). `muted`: the scanner muted it. `review`: the tool asks for a person's look.
+    `place`, `places`: for code, the main place and all of them.
+    """
+
+    position: int | tuple[int, int]
+    check: CheckInfo
+    verdict: Verdict
+    severity: Severity
+    account: AccountInfo
+    region: str
+    asset: str
+    asset_name: str
+    asset_type: str
+    tags: tuple[tuple[str, str], ...]
+    message: str
+    seen_at: datetime | None
+    muted: bool = False
+    alias: str = ""
+    discriminator: str = ""
+    stand_in: bool = False
+    review: bool = False
+    place: Place | None = None
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The head of a run: yielded before its observations, once or (SARIF with several runs) several times.
+
+    `scanner`: lower-case slug of the tool ("prowler", "checkov"), the same through all its formats and versions.
+    `kind`: `cloud` findings are identified by a computed key, `code` findings by the staged matcher.
+    `reports_passes`: the format can say PASS; when False the absence of a result is the only sign of a fix.
+    `conclusive`: False when the run failed, was partial or has no results property; `inconclusive_because` then says why.
+    `category`, `repository`, `branch`, `revision`: scope of a code run as the report declares it, '' where it does not.
+    """
+
+    scanner: str
+    kind: str
+    version: str = ""
+    reports_passes: bool = True
+    conclusive: bool = True
+    inconclusive_because: Text | None = None
+    at: datetime | None = None
+    category: str = ""
+    repository: str = ""
+    branch: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A record that could not be read (`lost`), or one that was read with something mended (not `lost`)."""
+
+    position: int | tuple[int, int]
+    reason: Text
+    line: int = 0
+    field: str = ""
+    lost: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ParseOptions:
+    """What the person who imports knows and the report does not say.
+
+    `zone`: zone of times without one. `mapping`: column or path names for the generic parsers, None for all others.
+    `repository`, `branch`, `category`, `account`: used where the report has none.
+    """
+
+    zone: tzinfo
+    mapping: Mapping[str, Any] | None = None
+    account: str = ""
+    repository: str = ""
+    branch: str = ""
+    category: str = ""
+
+
+class Parser(Protocol):
+    """Reads one family of report formats. A module in `integrations/parsers/` with these three names.
+
+    `sniff` gets the first 64 KiB (less if the report is shorter), BOM and all, and answers the exact format's name
+    ("Prowler CSV v4") when the report is for this parser, else None. It raises UnreadableReport for a document that it knows and
+    that holds no findings (a compliance CSV, SARIF 1.0).
+
+    `parse` gets a seekable binary stream at its start and yields a Run before the first Observation. Memory must not grow with
+    the report. A broken record becomes a Skipped; a broken document raises UnreadableReport.
+    """
+
+    LABEL: str
+
+    def sniff(self, head: bytes, /) -> str | None: ...
+
+    def parse(self, stream: BinaryIO, options: ParseOptions, /) -> Iterator[Run | Observation | Skipped]: ...
+
+
+# --- verifiers ----------------------------------------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    """What a re-run of a check found. Only FIXED, with evidence, closes a finding."""
+
+    FIXED = "fixed"
+    FAILING = "failing"
+    GONE = "gone"
+    DENIED = "denied"
+    ERROR = "error"
+    CANNOT = "cannot"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The check and the asset to look at again, and how to reach them. `options` is the account's connection, without secrets."""
+
+    scanner: str
+    check: str
+    provider: str
+    account: str
+    region: str
+    asset: str
+    asset_name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One question to the outside and its answer, as kept in evidence. Credentials are already out of it."""
+
+    service: str
+    operation: str
+    request: Mapping[str, Any]
+    response: Mapping[str, Any]
+    request_id: str
+    region: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the verifier found: the outcome, why in a sentence, and the exchanges that prove it.
+
+    `principal`: who asked (caller ARN). `missing`: the permission that was denied, such as `s3:GetBucketAcl`.
+    """
+
+    outcome: Outcome
+    summary: Text
+    exchanges: tuple[Exchange, ...] = ()
+    principal: str = ""
+    missing: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+
+class Verifier(Protocol):
+    """Answers one check, or a small family of them, on one asset. A module in `integrations/verifiers/`.
+
+    `CHECKS` names the (scanner, check key) pairs that it answers. `verify` never raises for what the outside does: a refusal is
+    DENIED, a fault is ERROR.
+    """
+
+    LABEL: str
+    CHECKS: frozenset[tuple[str, str]]
+
+    def verify(self, target: Target, at: datetime, /) -> Judgement: ...
+
+
+# --- ticket systems and notifiers ---------------------------------------------------------------------------------------------
+
+
+class DeliveryError(Exception):
+    """The outside did not take a message. `permanent`: trying again will not help. `unknown`: it may have taken it all the same.
+
+    `retry_after`: seconds that the outside asked to wait, None if it did not say.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False, unknown: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.unknown = unknown
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class TicketDraft:
+    """A ticket to write. `mark` is our idempotency mark: the system must be able to find the ticket by it."""
+
+    mark: str
+    title: str
+    body: str
+    severity: Severity
+    due_at: datetime | None = None
+    labels: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TicketCategory(StrEnum):
+    """Where a ticket stands, whatever its system calls it."""
+
+    NEW = "new"
+    IN_PROGRESS = "indeterminate"
+    DONE = "done"
+    DECLINED = "declined"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class TicketState:
+    """A remote ticket as it is now. `remote_id` never changes, `key` may."""
+
+    remote_id: str
+    key: str
+    url: str
+    category: TicketCategory
+    status: str = ""
+    assignee: str = ""
+    updated_at: datetime | None = None
+
+
+class TicketSystem(Protocol):
+    """Where fixes are planned. A module in `integrations/tickets/`. `options` is the connection's configuration.
+
+    Each may raise DeliveryError. `find` looks a ticket up by our mark: it is what makes a repeated `create` unnecessary.
+    """
+
+    LABEL: str
+
+    def create(self, draft: TicketDraft, options: Mapping[str, str], /) -> TicketState: ...
+
+    def find(self, mark: str, options: Mapping[str, str], /) -> TicketState | None: ...
+
+    def fetch(self, remote_id: str, options: Mapping[str, str], /) -> TicketState: ...
+
+    def comment(self, remote_id: str, key: str, body: str, options: Mapping[str, str], /) -> None: ...
+
+    def close(self, remote_id: str, options: Mapping[str, str], /) -> TicketState: ...
+
+    def reopen(self, remote_id: str, options: Mapping[str, str], /) -> TicketState: ...
+
+
+class Notifier(Protocol):
+    """Tells a person or a channel. A module in `integrations/notifiers/`. Returns the outside's id of the message."""
+
+    LABEL: str
+
+    def send(self, payload: Mapping[str, Any], options: Mapping[str, str], /) -> str: ...
