@@ -1,0 +1,38 @@
+"""What is kept. One file for one noun; reads chain on querysets, verbs live in `triage.domain`."""
+
+from triage.models.account import Account, Criticality, Environment
+from triage.models.asset import Asset, AssetSearch, AssetTags, Exposure, TagSet
+from triage.models.check import Check, Control
+from triage.models.connection import Connection
+from triage.models.event import Event
+from triage.models.finding import (
+    TO_FIX,
+    CheckCounter,
+    CodePlace,
+    Counter,
+    DailyCount,
+    Finding,
+    FindingAlias,
+    Grade,
+    Group,
+    Presence,
+    Status,
+)
+from triage.models.outbox import InboxDelivery, OutboxMessage
+from triage.models.ownership import OwnerRule, OwnerTrail
+from triage.models.scan import CheckSet, CodeStream, Scan, ScanProgress, ScanScope, ScanState, ScanWarning
+from triage.models.severity import Severity
+from triage.models.sla import ClockEntry, ClockKind, SlaPolicy, SlaTarget, SlaVersion
+from triage.models.team import Member, Team
+from triage.models.ticket import Ticket, TicketItem
+from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
+from triage.models.verification import Evidence, Verification
+
+__all__ = [
+    "TO_FIX", "Account", "ApiToken", "Asset", "AssetSearch", "AssetTags", "Check", "CheckCounter", "CheckSet", "ClockEntry",
+    "ClockKind", "CodePlace", "CodeStream", "Connection", "Control", "Counter", "Criticality", "DailyCount", "Environment",
+    "Event", "Evidence", "Exposure", "Finding", "FindingAlias", "Grade", "Group", "IdempotencyKey", "InboxDelivery", "Member",
+    "OutboxMessage", "OwnerRule", "OwnerTrail", "Presence", "Role", "RoleGrant", "Scan", "ScanProgress", "ScanScope",
+    "ScanState", "ScanWarning", "Severity", "SignInLink", "SlaPolicy", "SlaTarget", "SlaVersion", "Status", "TagSet", "Team",
+    "Ticket", "TicketItem", "User", "Verification",
+]

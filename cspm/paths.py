@@ -1,0 +1,35 @@
+"""Where the product keeps its state: CSPM_HOME, private to the user who runs it."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def home() -> Path:
+    """CSPM_HOME, default `var` beside manage.py; made with mode 0700 when missing."""
+    path = Path(os.environ.get("CSPM_HOME") or Path(__file__).resolve().parent.parent / "var").resolve()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def folder(base: Path, name: str) -> Path:
+    """A folder in CSPM_HOME, made when missing."""
+    path = base / name
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def secret_key(base: Path) -> str:
+    """The installation's secret, drawn once. Written beside and renamed, so that a reader sees all of it or nothing."""
+    path = base / "secret_key"
+    while not path.exists():
+        draft = base / f"secret_key.{os.getpid()}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+        try:
+            os.link(draft, path)  # fails where another process was first: then its secret is the secret
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text()

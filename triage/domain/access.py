@@ -1,0 +1,98 @@
+"""Roles and what they may do. Deny first: whoever has no right is told so, in the domain and at each door."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import audit
+from triage.domain.errors import NotAllowed
+from triage.models import Role, RoleGrant, Team, User
+
+
+class Right(StrEnum):
+    """What can be asked for. Rights on findings are asked with the finding's team."""
+
+    VIEW = "view"
+    TRIAGE = "triage"  # status, owner, severity of a finding
+    CLAIM = "claim"  # say that work began or that it is fixed
+    VERIFY = "verify"
+    IMPORT = "import"
+    APPROVE = "approve"
+    CONFIGURE = "configure"  # teams, accounts, rules
+    AUDIT = "audit"  # events, evidence
+    ADMINISTER = "administer"  # people, tokens, connections
+
+
+RIGHTS: dict[str, frozenset[Right]] = {
+    Role.VIEWER: frozenset({Right.VIEW}),
+    Role.CONTRIBUTOR: frozenset({Right.VIEW, Right.CLAIM, Right.VERIFY}),  # the last two in the own team alone
+    Role.TRIAGER: frozenset({Right.VIEW, Right.TRIAGE, Right.CLAIM, Right.VERIFY, Right.IMPORT}),
+    Role.APPROVER: frozenset({Right.VIEW, Right.APPROVE}),
+    Role.AUDITOR: frozenset({Right.VIEW, Right.AUDIT}),
+    Role.ADMINISTRATOR: frozenset(Right),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, through which door, with which rights. `name`: what events record. `teams`: of its contributor roles."""
+
+    name: str
+    door: str
+    roles: frozenset[str]
+    teams: frozenset[int] = field(default_factory=frozenset)
+    user: int | None = None
+
+    def may(self, right: Right, *, team: int | None = None) -> bool:
+        """Whether a role grants the right; a contributor's rights beyond reading hold in the own teams only."""
+        for role in self.roles:
+            if right in RIGHTS[role] and (role != Role.CONTRIBUTOR or right == Right.VIEW or team in self.teams):
+                return True
+        return False
+
+    def demand(self, right: Right, *, team: int | None = None) -> None:
+        """Raises NotAllowed without the right."""
+        if not self.may(right, team=team):
+            raise NotAllowed(_("You have no right to do this (%(right)s). An administrator can give you a role that has it."), right=right)
+
+
+def of_user(user: User, *, door: str) -> Actor:
+    """The person, with the roles held now."""
+    grants = list(RoleGrant.objects.filter(user=user).values_list("role", "team_id")) if user.is_active else []
+    return Actor(
+        name=user.actor,
+        door=door,
+        roles=frozenset(role for role, _team in grants),
+        teams=frozenset(team for _role, team in grants if team is not None),
+        user=user.pk,
+    )
+
+
+def of_machine(uid: int, *, roles: frozenset[str] | None = None) -> Actor:
+    """The operating-system user at the command line: an administrator, unless `--as` lowers it."""
+    return Actor(name=f"os:{uid}", door="cli", roles=frozenset({Role.ADMINISTRATOR}) if roles is None else roles)
+
+
+def worker() -> Actor:
+    """The service itself: imports, verifications and deliveries that somebody asked for before."""
+    return Actor(name="worker", door="task", roles=frozenset({Role.ADMINISTRATOR}))
+
+
+def give(*, user: User, role: str, team: Team | None, actor: Actor, at: datetime) -> None:
+    """Give a role. Giving it twice changes nothing."""
+    actor.demand(Right.ADMINISTER)
+    with audit.recording(actor=actor.name, at=at, door=actor.door) as log:
+        _grant, new = RoleGrant.objects.get_or_create(user=user, role=role, team=team)
+        if new:
+            log.tell("user", user.pk, "role given", after={"role": role, "team": team.slug if team else None})
+
+
+def take(*, user: User, role: str, team: Team | None, actor: Actor, at: datetime) -> None:
+    """Take a role away."""
+    actor.demand(Right.ADMINISTER)
+    with audit.recording(actor=actor.name, at=at, door=actor.door) as log:
+        gone, _by_model = RoleGrant.objects.filter(user=user, role=role, team=team).delete()
+        if gone:
+            log.tell("user", user.pk, "role taken", before={"role": role, "team": team.slug if team else None})

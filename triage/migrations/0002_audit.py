@@ -1,0 +1,205 @@
+"""The audit door: every insert and update of a finding writes its event and its counters in the same statement.
+
+Statement-level triggers with transition tables, so that COPY, bulk updates, raw SQL and the shell all pass through them. Who,
+through which door, when and why comes from transaction-local settings (triage.domain.audit.recording); a write without an actor
+is refused.
+"""
+
+from django.db import migrations
+
+# The columns whose history is kept: replaying a finding's events gives their present values.
+AUDITED = (
+    "status", "presence", "severity", "scanner_severity", "team_id", "trail_id", "pinned", "assignee_id", "environment", "muted",
+    "review", "clock_from", "due_at", "due_original", "paused_at", "sla_id", "claimed_at", "settled_at", "grade", "regressions",
+    "group_id",
+)  # fmt: skip
+
+INITIAL = ", ".join(f"'{column}', a.{column}" for column in AUDITED)
+CHANGED = " OR ".join(f"o.{column} IS DISTINCT FROM n.{column}" for column in AUDITED)
+
+
+def difference(side: str) -> str:
+    """SQL of a jsonb object that holds one side of each audited column that differs."""
+    return " || ".join(
+        f"CASE WHEN o.{column} IS DISTINCT FROM n.{column} THEN jsonb_build_object('{column}', {side}.{column}) ELSE nothing END"
+        for column in AUDITED
+    )
+
+
+ROLE = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'cspm_app') THEN
+        CREATE ROLE cspm_app NOLOGIN;
+    END IF;
+    IF NOT pg_has_role(current_user, 'cspm_app', 'MEMBER') THEN
+        EXECUTE format('GRANT cspm_app TO %I', current_user);
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    -- Then somebody else has made the role, or `check --deploy` says that there is none.
+    RAISE NOTICE 'no right to create role cspm_app';
+END $$;
+"""
+
+SETTINGS = """
+CREATE FUNCTION cspm_setting(name text) RETURNS text LANGUAGE sql STABLE AS
+    $$ SELECT nullif(current_setting('cspm.' || name, true), '') $$;
+
+CREATE FUNCTION cspm_actor() RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF cspm_setting('actor') IS NULL OR cspm_setting('at') IS NULL THEN
+        RAISE EXCEPTION 'a finding is written only inside triage.domain.audit.recording()' USING ERRCODE = 'CS001';
+    END IF;
+    RETURN cspm_setting('actor');
+END $$;
+"""
+
+INSERTED = f"""
+CREATE FUNCTION triage_finding_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    who text := cspm_actor();
+    door text := coalesce(cspm_setting('door'), '');
+    why text := coalesce(cspm_setting('reason'), '');
+    moment timestamptz := cspm_setting('at')::timestamptz;
+    scan bigint := cspm_setting('scan')::bigint;
+    proof bytea := decode(cspm_setting('evidence'), 'hex');
+BEGIN
+    IF EXISTS (SELECT 1 FROM added a LEFT JOIN triage_asset x ON x.id = a.asset_id AND x.account_id = a.account_id WHERE x.id IS NULL)
+        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_check x ON x.id = a.check_id WHERE x.id IS NULL)
+        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_ownertrail x ON x.id = a.trail_id WHERE x.id IS NULL)
+    THEN
+        RAISE EXCEPTION 'a finding points at an asset, check or owner trail that does not exist' USING ERRCODE = '23503';
+    END IF;
+    INSERT INTO triage_event (subject, subject_id, seq, kind, after, reason, actor, door, scan_id, evidence, at)
+        SELECT 'finding', a.id, a.event_seq, 'opened', jsonb_strip_nulls(jsonb_build_object({INITIAL})), why, who, door, scan, proof, moment
+        FROM added a;
+    INSERT INTO triage_counter (team, account, severity, status, presence, environment, n)
+        SELECT team_id, account_id, severity, status, presence, environment, count(*) FROM added GROUP BY 1, 2, 3, 4, 5, 6;
+    INSERT INTO triage_checkcounter (check_id, team, is_open, n)
+        SELECT check_id, team_id, is_open, count(*) FROM added GROUP BY 1, 2, 3;
+    INSERT INTO triage_dailycount (day, kind, team, severity, n, seconds, in_time)
+        SELECT (moment AT TIME ZONE 'UTC')::date, 'opened', team_id, severity, count(*), 0, 0 FROM added WHERE is_open GROUP BY 3, 4;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER finding_inserted AFTER INSERT ON triage_finding
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION triage_finding_inserted();
+"""
+
+UPDATED = f"""
+CREATE FUNCTION triage_finding_counts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Never taken from the statement: whoever writes, the sequence has no gap and no repetition.
+    NEW.version := OLD.version + 1;
+    NEW.event_seq := OLD.event_seq;
+    IF ({CHANGED.replace("o.", "OLD.").replace("n.", "NEW.")}) THEN
+        NEW.event_seq := OLD.event_seq + 1;
+    ELSIF cspm_setting('noting') IS NOT NULL THEN
+        NEW.event_seq := OLD.event_seq + 1;  -- audit.note() writes the event that takes this number
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER finding_counts BEFORE UPDATE ON triage_finding FOR EACH ROW EXECUTE FUNCTION triage_finding_counts();
+
+CREATE FUNCTION triage_finding_updated() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    who text := cspm_actor();
+    door text := coalesce(cspm_setting('door'), '');
+    why text := coalesce(cspm_setting('reason'), '');
+    moment timestamptz := cspm_setting('at')::timestamptz;
+    scan bigint := cspm_setting('scan')::bigint;
+    proof bytea := decode(cspm_setting('evidence'), 'hex');
+    nothing CONSTANT jsonb := '{{}}';
+BEGIN
+    IF EXISTS (SELECT 1 FROM older o JOIN newer n USING (id)
+        WHERE (o.identity, o.first_scan_id) IS DISTINCT FROM (n.identity, n.first_scan_id) AND cspm_setting('rekey') IS NULL)
+    THEN
+        RAISE EXCEPTION 'the identity of a finding changes only in a re-key' USING ERRCODE = 'CS002';
+    END IF;
+    INSERT INTO triage_event (subject, subject_id, seq, kind, before, after, reason, actor, door, scan_id, evidence, at)
+        SELECT 'finding', n.id, n.event_seq,
+            CASE
+                WHEN o.status <> n.status AND n.status = 'verified' THEN 'verified'
+                WHEN o.status <> n.status AND o.status = 'verified' THEN 'regressed'
+                WHEN o.status <> n.status THEN 'status'
+                WHEN o.presence <> n.presence THEN n.presence
+                WHEN o.severity <> n.severity OR o.scanner_severity <> n.scanner_severity THEN 'severity'
+                WHEN (o.team_id, o.pinned, o.assignee_id) IS DISTINCT FROM (n.team_id, n.pinned, n.assignee_id) THEN 'owner'
+                WHEN (o.due_at, o.paused_at) IS DISTINCT FROM (n.due_at, n.paused_at) THEN 'due'
+                WHEN o.muted <> n.muted THEN 'muted'
+                ELSE 'changed'
+            END,
+            {difference("o")}, {difference("n")}, why, who, door, scan, proof, moment
+        FROM older o JOIN newer n USING (id)
+        WHERE {CHANGED}
+        ORDER BY n.id;
+    INSERT INTO triage_counter (team, account, severity, status, presence, environment, n)
+        SELECT team_id, account_id, severity, status, presence, environment, sum(n) FROM (
+            SELECT team_id, account_id, severity, status, presence, environment, 1 AS n FROM newer
+            UNION ALL SELECT team_id, account_id, severity, status, presence, environment, -1 FROM older
+        ) AS moved GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(n) <> 0;
+    INSERT INTO triage_checkcounter (check_id, team, is_open, n)
+        SELECT check_id, team_id, is_open, sum(n) FROM (
+            SELECT check_id, team_id, is_open, 1 AS n FROM newer UNION ALL SELECT check_id, team_id, is_open, -1 FROM older
+        ) AS moved GROUP BY 1, 2, 3 HAVING sum(n) <> 0;
+    INSERT INTO triage_dailycount (day, kind, team, severity, n, seconds, in_time)
+        SELECT (moment AT TIME ZONE 'UTC')::date, kind, team_id, severity, count(*), sum(seconds), sum(in_time) FROM (
+            SELECT n.team_id, n.severity,
+                CASE
+                    WHEN n.status = 'verified' AND o.status <> 'verified' THEN 'verified'
+                    WHEN n.status <> 'verified' AND o.status = 'verified' THEN 'regressed'
+                    WHEN n.presence = 'gone' AND o.presence <> 'gone' THEN 'gone'
+                    WHEN n.status IN ('accepted', 'false_positive') AND o.status NOT IN ('accepted', 'false_positive') THEN 'accepted'
+                END AS kind,
+                coalesce(extract(epoch FROM n.settled_at - o.clock_from)::bigint, 0) AS seconds,
+                CASE WHEN n.settled_at <= o.due_at THEN 1 ELSE 0 END AS in_time
+            FROM older o JOIN newer n USING (id)
+        ) AS happened WHERE kind IS NOT NULL GROUP BY 2, 3, 4;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER finding_updated AFTER UPDATE ON triage_finding
+    REFERENCING OLD TABLE AS older NEW TABLE AS newer FOR EACH STATEMENT EXECUTE FUNCTION triage_finding_updated();
+"""
+
+REFUSED = """
+CREATE FUNCTION cspm_refused() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: history is only added to', TG_OP, TG_TABLE_NAME USING ERRCODE = 'CS003';
+END $$;
+
+CREATE TRIGGER event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON triage_event
+    FOR EACH STATEMENT EXECUTE FUNCTION cspm_refused();
+CREATE TRIGGER finding_never_deleted BEFORE DELETE OR TRUNCATE ON triage_finding
+    FOR EACH STATEMENT EXECUTE FUNCTION cspm_refused();
+"""
+
+ASSETS = """
+CREATE FUNCTION triage_asset_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM added a LEFT JOIN triage_account x ON x.id = a.account_id WHERE x.id IS NULL)
+        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_tagset x ON x.id = a.tag_set_id WHERE x.id IS NULL)
+        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_ownertrail x ON x.id = a.trail_id WHERE x.id IS NULL)
+    THEN
+        RAISE EXCEPTION 'an asset points at an account, tag set or owner trail that does not exist' USING ERRCODE = '23503';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER asset_inserted AFTER INSERT ON triage_asset
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION triage_asset_inserted();
+"""
+
+FIRST_ROWS = """
+INSERT INTO triage_ownertrail (digest, team_id, steps) VALUES (decode('00000000000000000000000000000000', 'hex'), NULL, '[]');
+INSERT INTO triage_tagset (digest, tags, folded) VALUES (decode('00000000000000000000000000000000', 'hex'), '[]', '{}');
+"""
+
+
+def sql(text: str) -> migrations.RunSQL:
+    return migrations.RunSQL(text, migrations.RunSQL.noop)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("triage", "0001_initial")]
+    operations = [sql(ROLE), sql(SETTINGS), sql(INSERTED), sql(UPDATED), sql(REFUSED), sql(ASSETS), sql(FIRST_ROWS)]

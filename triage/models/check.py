@@ -1,0 +1,53 @@
+"""What a scanner tests, stored once however often a report repeats it; and the controls that it serves."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+
+from triage.models.severity import Severity
+
+
+class Control(models.Model):
+    """A requirement of a framework, spelled as the scanner spells it (`CIS-3.0`, `2.1.4`)."""
+
+    framework = models.CharField(max_length=120)
+    reference = models.CharField(max_length=300)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["framework", "reference"], name="one_control_per_reference"),)
+
+    def __str__(self) -> str:
+        return f"{self.framework} {self.reference}"
+
+
+class Check(models.Model):
+    """`severity`: as the scanner last said. `digest`: of the description, to see a change. `words`: for text search."""
+
+    scanner = models.CharField(max_length=80)
+    key = models.CharField(max_length=500)
+    title = models.TextField(blank=True)
+    service = models.CharField(max_length=100, blank=True)
+    severity = models.SmallIntegerField(choices=Severity)
+    description = models.TextField(blank=True)
+    risk = models.TextField(blank=True)
+    remediation = models.TextField(blank=True)
+    remediation_url = models.TextField(blank=True)
+    remediation_cli = models.TextField(blank=True)
+    remediation_terraform = models.TextField(blank=True)
+    remediation_other = models.TextField(blank=True)
+    categories = ArrayField(models.TextField(), default=list, blank=True)
+    weaknesses = ArrayField(models.TextField(), default=list, blank=True)
+    references = ArrayField(models.TextField(), default=list, blank=True)
+    exposes = models.BooleanField(default=False)
+    controls = models.ManyToManyField(Control, related_name="checks")
+    digest = models.BinaryField(max_length=16)
+    words = SearchVectorField(null=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["scanner", "key"], name="one_check_per_key"),)
+        indexes = (GinIndex(fields=["words"], name="check_words"), GinIndex(fields=["categories"], name="check_categories"))
+
+    def __str__(self) -> str:
+        return self.title or self.key
