@@ -1,0 +1,146 @@
+"""The life of a finding: a table of edges, and the verbs that follow it.
+
+Status is what people and evidence decided, presence is what the last scan that covered it saw. Nothing but evidence leads to
+*verified*. docs/lifecycle.md is drawn from this table.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import F, Q
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import sla
+from triage.domain.access import Actor, Right
+from triage.domain.audit import recording
+from triage.domain.errors import NotAllowed, Stale
+from triage.domain.sets import chunks
+from triage.models import Finding, Grade, Presence, Status
+
+S = Status
+
+# What a person may do with a finding, and with which right.
+BY_PEOPLE: dict[str, dict[str, Right]] = {
+    S.OPEN: {S.IN_PROGRESS: Right.CLAIM, S.FIX_CLAIMED: Right.CLAIM},
+    S.IN_PROGRESS: {S.OPEN: Right.CLAIM, S.FIX_CLAIMED: Right.CLAIM},
+    S.FIX_CLAIMED: {S.OPEN: Right.CLAIM, S.IN_PROGRESS: Right.CLAIM},
+}
+
+# What an approved exception, its end, or an attestation does.
+BY_DECISION: dict[str, frozenset[str]] = {
+    S.OPEN: frozenset({S.ACCEPTED, S.FALSE_POSITIVE}),
+    S.IN_PROGRESS: frozenset({S.ACCEPTED, S.FALSE_POSITIVE}),
+    S.FIX_CLAIMED: frozenset({S.ACCEPTED, S.FALSE_POSITIVE}),
+    S.ACCEPTED: frozenset({S.OPEN}),
+    S.FALSE_POSITIVE: frozenset({S.OPEN}),
+    S.MANUAL: frozenset({S.ATTESTED}),
+    S.ATTESTED: frozenset({S.MANUAL}),
+}
+
+# What evidence does: a PASS row, a verification run, a code finding's absence; or the check failing again.
+BY_EVIDENCE: dict[str, frozenset[str]] = {
+    S.OPEN: frozenset({S.VERIFIED}),
+    S.IN_PROGRESS: frozenset({S.VERIFIED}),
+    S.FIX_CLAIMED: frozenset({S.VERIFIED, S.OPEN}),
+    S.ACCEPTED: frozenset({S.VERIFIED}),
+    S.FALSE_POSITIVE: frozenset({S.VERIFIED}),
+    S.VERIFIED: frozenset({S.OPEN}),
+    # A check that asked for a person's look and now judges by itself.
+    S.MANUAL: frozenset({S.VERIFIED, S.OPEN}),
+    S.ATTESTED: frozenset({S.VERIFIED, S.OPEN}),
+}
+
+PRESENCE: dict[str, frozenset[str]] = {
+    Presence.REPORTED: frozenset({Presence.UNREPORTED, Presence.GONE}),
+    Presence.UNREPORTED: frozenset({Presence.REPORTED, Presence.GONE}),
+    Presence.GONE: frozenset({Presence.REPORTED}),
+}
+
+CLOSABLE = tuple(before for before, after in BY_EVIDENCE.items() if S.VERIFIED in after)
+
+
+def move(*, finding: int, to: str, actor: Actor, at: datetime, version: int | None = None, reason: str = "") -> Finding:
+    """A person moves a finding along BY_PEOPLE.
+
+    `version`: what the person saw; raises Stale when it is another now, NotAllowed when there is no such edge or right.
+    """
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason):
+        current = locked(finding, version=version)
+        edge = BY_PEOPLE.get(current.status, {}).get(to)
+        if edge is None:
+            raise NotAllowed(
+                _("A finding that is “%(before)s” cannot become “%(after)s”."), before=current.status, after=to,
+            )  # fmt: skip
+        actor.demand(edge, team=current.team_id)
+        Finding.objects.filter(pk=current.pk).update(
+            status=to, claimed_at=at if to == S.FIX_CLAIMED else None, changed_at=at
+        )
+    current.refresh_from_db()
+    return current
+
+
+def locked(finding: int, *, version: int | None) -> Finding:
+    """The finding under a row lock. Raises Stale when somebody changed it since `version`."""
+    current = Finding.objects.select_for_update().get(pk=finding)
+    if version is not None and current.version != version:
+        raise Stale(_("Somebody changed this finding in the meantime. Look at it again and decide anew."))
+    return current
+
+
+def settle(findings: Iterable[int], *, at: datetime, grade: str) -> list[int]:
+    """Evidence shows that the check passes: *verified*, whatever the status was, and the clock stops. Ids that changed.
+
+    Inside a recording. `grade`: proof (PASS row, verification) or absence (code).
+    """
+    return _update(
+        findings, Q(status__in=CLOSABLE), status=S.VERIFIED, grade=grade, presence=Presence.REPORTED, settled_at=at, claimed_at=None,
+        paused_at=None, changed_at=at,
+    )  # fmt: skip
+
+
+def refute(findings: Iterable[int], *, at: datetime) -> list[int]:
+    """The check still fails: a claimed fix is open again, with its original clock. Inside a recording."""
+    return _update(findings, Q(status=S.FIX_CLAIMED), status=S.OPEN, claimed_at=None, changed_at=at)
+
+
+def vanish(findings: Iterable[int], *, at: datetime) -> list[int]:
+    """A complete scan that covered it did not name it: *unreported*. Not fixed: the clock runs on. Inside a recording."""
+    return _update(
+        findings, Q(presence=Presence.REPORTED) & ~Q(status=S.VERIFIED), presence=Presence.UNREPORTED, changed_at=at,
+    )  # fmt: skip
+
+
+def lose(findings: Iterable[int], *, at: datetime) -> list[int]:
+    """A direct call says that the asset is not there any more: *gone*, and the clock stops. Inside a recording."""
+    return _update(
+        findings, ~Q(presence=Presence.GONE) & ~Q(status=S.VERIFIED), presence=Presence.GONE, settled_at=at, changed_at=at,
+    )  # fmt: skip
+
+
+def reopen(findings: Iterable[int], *, at: datetime) -> list[int]:
+    """The check fails again after it was verified: a regression, open with a new clock. Inside a recording."""
+    changed = _update(
+        findings, Q(status=S.VERIFIED), status=S.OPEN, presence=Presence.REPORTED, grade=Grade.NONE, settled_at=None, clock_from=at,
+        regressions=F("regressions") + 1, changed_at=at,
+    )  # fmt: skip
+    sla.restart(changed, at=at)
+    return changed
+
+
+def return_(findings: Iterable[int], *, at: datetime) -> list[int]:
+    """It was unreported or gone and is reported again. What was gone gets a new clock. Inside a recording."""
+    back = _update(findings, Q(presence=Presence.GONE), presence=Presence.REPORTED, settled_at=None, clock_from=at, changed_at=at)
+    sla.restart(back, at=at)
+    return back + _update(findings, Q(presence=Presence.UNREPORTED), presence=Presence.REPORTED, changed_at=at)
+
+
+def _update(findings: Iterable[int], condition: Q, **values: object) -> list[int]:
+    """Lock the rows that still fulfil the condition, in order of id, and update them: two statements a chunk."""
+    changed: list[int] = []
+    for wanted in chunks(sorted(findings)):
+        rows = Finding.objects.filter(condition, pk__in=wanted)
+        ids = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+        if ids:
+            Finding.objects.filter(pk__in=ids).update(**values)
+            changed += ids
+    return changed
