@@ -4,11 +4,17 @@ import os
 import secrets
 from pathlib import Path
 
+from cspm.embedded.cluster import SERVER_ID
+
 
 def home() -> Path:
     """CSPM_HOME, default `var` beside manage.py; made with mode 0700 when missing."""
-    path = Path(os.environ.get("CSPM_HOME") or Path(__file__).resolve().parent.parent / "var").resolve()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = Path(os.environ.get("CSPM_HOME") or Path(__file__).resolve().parent.parent / "var").expanduser().resolve()
+    if not path.exists():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:  # PostgreSQL refuses to be root; its own account may pass through, to its own folder
+            os.chown(path, 0, SERVER_ID)
+            path.chmod(0o710)
     return path
 
 
