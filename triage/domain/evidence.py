@@ -1,0 +1,166 @@
+"""Bytes that prove something, kept by their SHA-256: written once, never changed, checked when read."""
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext_noop as _
+
+from triage.domain.errors import Invalid, NotFound, TriageError
+from triage.models import Evidence
+
+BLOCK = 2**20
+ZSTD = "zstd"
+LEVEL = 3
+
+
+class Damaged(TriageError):
+    """What is on disk is not what was kept."""
+
+
+def keep(data: bytes | BinaryIO, *, media_type: str, at: datetime) -> Evidence:
+    """Keep bytes, compressed. The same bytes are kept once, whoever brings them.
+
+    The file is complete and on disk before its row exists: a crash in between leaves a file that the next `keep` takes over.
+    """
+    return _store(io.BytesIO(data) if isinstance(data, bytes) else data, ZSTD, media_type=media_type, at=at, limit=None)
+
+
+def keep_file(source: Path | BinaryIO, *, media_type: str, at: datetime, limit: int | None = None) -> Evidence:
+    """Keep a large file as it is, hashing while copying in blocks of 1 MiB; `compress` makes it small later.
+
+    `limit`: bytes; Invalid is raised, and nothing kept, as soon as there are more.
+    """
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+        return _store(stream, "", media_type=media_type, at=at, limit=limit)
+
+
+def read(sha256: bytes) -> bytes:
+    """The bytes, hashed again. Raises NotFound, or Damaged when they are not the ones that were kept."""
+    with open_stored(sha256) as stream:
+        data = stream.read()
+    if hashlib.sha256(data).digest() != bytes(sha256):
+        raise Damaged(_("Evidence %(sha256)s was changed on disk: its content has another SHA-256."), sha256=bytes(sha256).hex())
+    return data
+
+
+def open_stored(sha256: bytes) -> BinaryIO:
+    """The bytes as a seekable stream, for large files: not hashed again. The caller closes it. Raises NotFound, Damaged."""
+    row = Evidence.objects.filter(pk=bytes(sha256), deleted_at=None).first()
+    if row is None:
+        raise NotFound(_("There is no evidence with SHA-256 %(sha256)s."), sha256=bytes(sha256).hex())
+    for encoding in (row.encoding, ZSTD):  # `compress` may have replaced the file since the row was read
+        with contextlib.suppress(FileNotFoundError):
+            stored = path_of(bytes(row.sha256), encoding).open("rb")
+            return stored if encoding == "" else _decompressed(stored, bytes(row.sha256))
+    raise Damaged(_("Evidence %(sha256)s is missing on disk. Restore it from a backup."), sha256=bytes(sha256).hex())
+
+
+def compress(sha256: bytes) -> Evidence:
+    """Replace a file that was kept as it is by its compressed form. Whoever has it open reads on."""
+    with transaction.atomic():
+        row = Evidence.objects.select_for_update().get(pk=bytes(sha256))
+        if row.encoding == ZSTD or row.deleted_at is not None:
+            return row
+        plain = path_of(bytes(row.sha256), "")
+        with plain.open("rb") as stream, _draft() as draft:
+            hashed, _size = _copy(stream, draft, ZSTD, limit=None)
+            if hashed != bytes(row.sha256):
+                raise Damaged(_("Evidence %(sha256)s was changed on disk: its content has another SHA-256."), sha256=row.pk.hex())
+            _place(draft, path_of(hashed, ZSTD))
+        row.encoding = ZSTD
+        row.save(update_fields=["encoding"])
+        # Only then: a row that says '' must have its file, and a rollback has to find it.
+        transaction.on_commit(lambda: plain.unlink(missing_ok=True))
+    return row
+
+
+def path_of(sha256: bytes, encoding: str) -> Path:
+    """Where the bytes lie: EVIDENCE_DIR/ab/cdef…, with `.zst` when compressed."""
+    name = sha256.hex()
+    return Path(settings.EVIDENCE_DIR) / name[:2] / (name[2:] + (".zst" if encoding == ZSTD else ""))
+
+
+def _store(stream: BinaryIO, encoding: str, *, media_type: str, at: datetime, limit: int | None) -> Evidence:
+    with _draft() as draft:
+        sha256, size = _copy(stream, draft, encoding, limit=limit)
+        known = Evidence.objects.filter(pk=sha256).first()
+        if known is not None and known.deleted_at is None and path_of(sha256, known.encoding).exists():
+            return known
+        _place(draft, path_of(sha256, encoding))
+    row, _made = Evidence.objects.update_or_create(
+        sha256=sha256,
+        defaults={"encoding": encoding, "deleted_at": None},
+        create_defaults={"size": size, "media_type": media_type, "encoding": encoding, "kept_at": at},
+    )
+    return row
+
+
+@contextlib.contextmanager
+def _draft() -> Iterator[BinaryIO]:
+    """A file beside the evidence, private to this process, gone afterwards unless `_place` gave it its name."""
+    path = Path(settings.EVIDENCE_DIR) / f".draft-{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        with open(path, "xb", opener=_private) as file:
+            yield file
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _copy(stream: BinaryIO, draft: BinaryIO, encoding: str, *, limit: int | None) -> tuple[bytes, int]:
+    """Copy in blocks; SHA-256 and size of what was read."""
+    hashed, size = hashlib.sha256(), 0
+    with contextlib.ExitStack() as stack:
+        out = draft
+        if encoding == ZSTD:
+            writer = zstandard.ZstdCompressor(level=LEVEL).stream_writer(draft, closefd=False)
+            out = stack.enter_context(writer)
+        while block := stream.read(BLOCK):
+            size += len(block)
+            if limit is not None and size > limit:
+                raise Invalid(_("The file is larger than the limit of %(limit)s bytes."), limit=limit)
+            hashed.update(block)
+            out.write(block)
+    return hashed.digest(), size
+
+
+def _place(draft: BinaryIO, path: Path) -> None:
+    """Give the draft its name, after its bytes are on disk; then see to it that the name is on disk, too."""
+    draft.flush()
+    os.fsync(draft.fileno())
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    Path(draft.name).replace(path)
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _decompressed(stored: BinaryIO, sha256: bytes) -> BinaryIO:
+    """Into a temporary file that has no name, as a compressed stream cannot seek."""
+    plain = tempfile.TemporaryFile(dir=settings.EVIDENCE_DIR)  # noqa: SIM115 - the caller's
+    try:
+        with stored:
+            zstandard.ZstdDecompressor().copy_stream(stored, plain, read_size=BLOCK, write_size=BLOCK)
+    except zstandard.ZstdError:
+        plain.close()
+        raise Damaged(_("Evidence %(sha256)s was changed on disk: it cannot be decompressed."), sha256=sha256.hex()) from None
+    plain.seek(0)
+    return plain
