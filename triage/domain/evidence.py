@@ -1,6 +1,7 @@
 """Bytes that prove something, kept by their SHA-256: written once, never changed, checked when read."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -44,6 +45,24 @@ def keep_file(source: Path | BinaryIO, *, media_type: str, at: datetime, limit: 
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
         return _store(stream, "", media_type=media_type, at=at, limit=limit)
+
+
+def take_file(source: Path, *, media_type: str, at: datetime) -> Evidence:
+    """Keep a file that nobody needs any more, such as an upload: hashed and renamed, not copied. It is gone afterwards."""
+    with source.open("rb") as stream:
+        sha256, size = hashlib.file_digest(stream, "sha256").digest(), os.fstat(stream.fileno()).st_size
+        known = _known(sha256)
+        if known is None:
+            try:
+                os.fchmod(stream.fileno(), 0o600)
+                _place(stream, path_of(sha256, ""))
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                stream.seek(0)
+                known = keep_file(stream, media_type=media_type, at=at)
+    source.unlink(missing_ok=True)
+    return known or _row(sha256, "", size=size, media_type=media_type, at=at)
 
 
 def read(sha256: bytes) -> bytes:
@@ -95,10 +114,20 @@ def path_of(sha256: bytes, encoding: str) -> Path:
 def _store(stream: BinaryIO, encoding: str, *, media_type: str, at: datetime, limit: int | None) -> Evidence:
     with _draft() as draft:
         sha256, size = _copy(stream, draft, encoding, limit=limit)
-        known = Evidence.objects.filter(pk=sha256).first()
-        if known is not None and known.deleted_at is None and path_of(sha256, known.encoding).exists():
+        known = _known(sha256)
+        if known is not None:
             return known
         _place(draft, path_of(sha256, encoding))
+    return _row(sha256, encoding, size=size, media_type=media_type, at=at)
+
+
+def _known(sha256: bytes) -> Evidence | None:
+    """The row of these bytes, if their file is there, too."""
+    row = Evidence.objects.filter(pk=sha256, deleted_at=None).first()
+    return row if row is not None and path_of(sha256, row.encoding).exists() else None
+
+
+def _row(sha256: bytes, encoding: str, *, size: int, media_type: str, at: datetime) -> Evidence:
     row, _made = Evidence.objects.update_or_create(
         sha256=sha256,
         defaults={"encoding": encoding, "deleted_at": None},
@@ -141,7 +170,8 @@ def _copy(stream: BinaryIO, draft: BinaryIO, encoding: str, *, limit: int | None
 
 def _place(draft: BinaryIO, path: Path) -> None:
     """Give the draft its name, after its bytes are on disk; then see to it that the name is on disk, too."""
-    draft.flush()
+    if draft.writable():
+        draft.flush()
     os.fsync(draft.fileno())
     path.parent.mkdir(mode=0o700, exist_ok=True)
     Path(draft.name).replace(path)

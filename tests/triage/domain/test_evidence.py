@@ -1,7 +1,9 @@
 import hashlib
 import io
 import stat
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from django.db import transaction
@@ -67,6 +69,33 @@ def test_a_large_file_is_kept_as_it_is_and_can_seek(folder, tmp_path):
         stream.seek(5)
         assert stream.read(7) == DATA[5:12]
     assert report.exists()
+
+
+def test_a_finished_upload_is_taken_without_a_copy(folder, tmp_path):
+    upload = tmp_path / "upload.csv"
+    upload.write_bytes(DATA)
+    upload.chmod(0o644)
+    inode = upload.stat().st_ino
+
+    row = evidence.take_file(upload, media_type="text/csv", at=AT)
+
+    assert (bytes(row.sha256), row.size, row.encoding) == (SHA, len(DATA), "")
+    assert not upload.exists()
+    assert evidence.path_of(SHA, "").stat().st_ino == inode
+    assert stat.S_IMODE(evidence.path_of(SHA, "").stat().st_mode) == 0o600
+    upload.write_bytes(DATA)
+    assert evidence.take_file(upload, media_type="text/csv", at=AT) == row
+    assert not upload.exists()
+
+
+def test_an_upload_on_another_file_system_is_copied(folder, settings):
+    upload = Path(tempfile.mkstemp(dir="/dev/shm")[1])
+    upload.write_bytes(DATA)
+
+    row = evidence.take_file(upload, media_type="text/csv", at=AT)
+
+    assert evidence.read(row.pk) == DATA
+    assert not upload.exists()
 
 
 def test_a_file_above_the_limit_is_refused_and_leaves_nothing(folder):
