@@ -99,8 +99,15 @@ def settle(findings: Iterable[int], *, at: datetime, grade: str) -> list[int]:
 
 
 def refute(findings: Iterable[int], *, at: datetime) -> list[int]:
-    """The check still fails: a claimed fix is open again, with its original clock. Inside a recording."""
-    return _update(findings, Q(status=S.FIX_CLAIMED), status=S.OPEN, claimed_at=None, changed_at=at)
+    """The check still fails: a fix claimed before `at` is open again, with its original clock. Inside a recording."""
+    return _update(findings, Q(status=S.FIX_CLAIMED, claimed_at__lt=at), status=S.OPEN, claimed_at=None, changed_at=at)
+
+
+def judge(findings: Iterable[int], *, at: datetime) -> list[int]:
+    """A check that asked for a person's look fails by itself now: open, with a clock from now. Inside a recording."""
+    changed = _update(findings, Q(status__in=(S.MANUAL, S.ATTESTED)), status=S.OPEN, clock_from=at, changed_at=at)
+    sla.restart(changed, at=at)
+    return changed
 
 
 def vanish(findings: Iterable[int], *, at: datetime) -> list[int]:

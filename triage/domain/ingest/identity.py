@@ -5,6 +5,7 @@ are stored (check, asset, account and the qualifier), so that a better rule is a
 """
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 
 from triage.ports import AccountInfo, Observation
@@ -21,17 +22,17 @@ _POD_HASH = re.compile(r"-[a-f0-9]{6,10}-[a-z0-9]{5}$|-[a-z0-9]{5}$")
 
 
 def aws(observation: Observation) -> tuple[str, str, str]:
-    """(uid for the key, region that counts, name that counts) of an AWS observation.
+    """(uid for the key, qualifier, region the finding is at) of an AWS observation.
 
-    The region counts when the ARN has none and the service has regions, or when the row stands in for a missing thing. The name
-    counts when it is not the tail of the ARN (policies of a user share the user's ARN).
+    The region is part of the key when the ARN has none and the service has regions, or when the row stands in for a missing
+    thing. The name is when it is not the tail of the ARN (policies of a user share the user's ARN).
     """
     uid, name = observation.asset, observation.asset_name
+    region = home = observation.region
     parts = uid.split(":", 5)
-    region = observation.region
     if len(parts) == 6 and parts[0] == "arn":
         if parts[2] in GLOBAL_SERVICES:
-            region = ""
+            region = home = ""
             if parts[3]:
                 parts[3] = ""
                 uid = ":".join(parts)
@@ -39,7 +40,7 @@ def aws(observation: Observation) -> tuple[str, str, str]:
             region = ""
     if uid.endswith(name) and uid[: -len(name) or None][-1:] in _JOINTS:
         name = ""
-    return uid, region, name
+    return uid, _qualifier(region, name, observation.discriminator), home
 
 
 def kubernetes(observation: Observation) -> tuple[str, str, str]:
@@ -47,15 +48,21 @@ def kubernetes(observation: Observation) -> tuple[str, str, str]:
     name = observation.asset_name or observation.asset
     if observation.asset_type.casefold().endswith("pod"):
         name = _POD_HASH.sub("", name)
-    return f"{observation.asset_type}/{name}", observation.region, ""
+    region = observation.region
+    return f"{observation.asset_type}/{name}", _qualifier(region, "", observation.discriminator), region
 
 
 def other(observation: Observation) -> tuple[str, str, str]:
     """Azure, GCP, M365, GitHub …: uid and name both, as either alone collides."""
-    return observation.asset.lower(), observation.region, observation.asset_name
+    region = observation.region
+    return observation.asset.lower(), _qualifier(region, observation.asset_name, observation.discriminator), region
 
 
-RULES = {"aws": aws, "kubernetes": kubernetes}
+def _qualifier(region: str, name: str, discriminator: str) -> str:
+    return f"{region}\x1f{name}\x1f{discriminator}" if region or name or discriminator else ""
+
+
+RULES: dict[str, Callable[[Observation], tuple[str, str, str]]] = {"aws": aws, "kubernetes": kubernetes}
 
 
 def account_uid(account: AccountInfo) -> str:
@@ -64,11 +71,16 @@ def account_uid(account: AccountInfo) -> str:
     return uid.zfill(12) if account.provider == "aws" and uid.isdigit() else uid
 
 
-def asset_key(provider: str, account: str, uid: str) -> bytes:
+def prefix(provider: str, account: str) -> str:
+    """What an asset's uid is unique in."""
+    return f"{provider}\x1f{account}\x1f"
+
+
+def asset_key(prefix: str, uid: str) -> bytes:
     """16 bytes that identify an asset."""
-    return blake2b(f"{provider}\x1f{account}\x1f{uid}".encode(), digest_size=16).digest()
+    return blake2b(f"{prefix}{uid}".encode(), digest_size=16).digest()
 
 
-def finding_key(scanner: str, check: str, asset: bytes, qualifier: str) -> bytes:
-    """16 bytes that identify a finding: the check, the asset, and what else tells it apart."""
-    return blake2b(asset + f"{scanner}\x1f{check}\x1f{qualifier}".encode(), digest_size=16).digest()
+def finding_key(check: str, asset: bytes, qualifier: str) -> bytes:
+    """16 bytes that identify a finding: the check (`scanner` U+001F `key`), the asset, and what else tells it apart."""
+    return blake2b(asset + f"{check}\x1f{qualifier}".encode(), digest_size=16).digest()

@@ -1,0 +1,139 @@
+"""What a cloud report says by what it does not name: stand-ins that are settled, findings that are no longer reported.
+
+Absence never closes a finding. It counts at all only where the scan looked: the account, the region and the check must be in it.
+"""
+
+from datetime import datetime
+
+from django.db import connection
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import lifecycle
+from triage.domain.audit import Recording
+from triage.domain.ingest import known
+from triage.domain.ingest.catalogue import digest
+from triage.domain.ingest.cloud import CloudMerge
+from triage.domain.ingest.settlement import Settled, sight, write
+from triage.domain.sets import chunks
+from triage.models import CheckSet, Grade, ScanScope
+from triage.ports import Text
+
+DOUBTFUL = _(
+    "%(count)s known findings are missing from this report, more than it names. It may be of a part only (one resource, a filter), so "
+    "nothing is marked as no longer reported. If the scan was whole, import it again and declare it complete."
+)
+
+
+def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settled:
+    """The whole report is read: write what it says of known findings, and judge those that no row named.
+
+    `complete`: as the importer declared, None if not. Without a PASS row a report is one of failures alone and proves nothing by
+    absence; declared complete, no guard doubts it. Inside a recording.
+    """
+    scan, at = merge.scan, merge.at
+    covering = merge.run.conclusive and merge.run.reports_passes and complete is not False
+    covering = covering and (merge.tally.passed > 0 or complete is True)
+    log.because("pass row")
+    passing = (held >> known.ID_SHIFT for held in merge.passing.values() if held & known.STATUS_MASK != known.VERIFIED)
+    fixed = len(lifecycle.settle(passing, at=at, grade=Grade.PROOF)) + _settle_stand_ins(merge, at=at)
+    done = write(merge.changes, log=log, scan=scan, at=at)
+    done.fixed = fixed
+    if covering:
+        log.because("not in a scan that covered it")
+        absent = _absent(merge)
+        if complete is None and _is_doubtful(merge, len(absent)):
+            covering = False
+            done.notes.append(Text(DOUBTFUL, {"count": len(absent)}))
+        else:
+            done.unreported = len(lifecycle.vanish(absent, at=at))
+    log.because()
+    if not covering:
+        sight(merge.changes.sighted, at=at)
+    _write_scopes(merge, scan=scan, at=at, complete=covering)
+    _expose(merge, scan=scan)
+    return done
+
+
+def _settle_stand_ins(merge: CloudMerge, *, at: datetime) -> int:
+    """“No trail” is settled by any PASS row of its check in that account and region: the real thing has another id."""
+    pairs = [
+        (ground.account.id, check, region) for ground in merge.grounds.values() for check, region in ground.settled
+    ]
+    ids = [held >> known.ID_SHIFT for held in merge.known.values() if held & known.STAND_IN]
+    if not pairs or not ids:
+        return 0
+    accounts, checks, regions = (list(column) for column in zip(*set(pairs), strict=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM triage_finding WHERE id = ANY(%s) AND (account_id, check_id, region) IN"
+            " (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[]))",
+            [ids, accounts, checks, regions],
+        )
+        settled = [number for (number,) in cursor.fetchall()]
+    changed = set(lifecycle.settle(settled, at=at, grade=Grade.PROOF))
+    merge.known = {key: held for key, held in merge.known.items() if held >> known.ID_SHIFT not in changed}
+    return len(changed)
+
+
+def _absent(merge: CloudMerge) -> list[int]:
+    """Numbers of the reported findings that the scan covered and no row named."""
+    left = [
+        held >> known.ID_SHIFT
+        for held in merge.known.values()
+        if not held & known.GONE_OR_UNREPORTED and held & known.STATUS_MASK != known.VERIFIED
+    ]
+    covered = {(ground.account.id, region) for ground in merge.grounds.values() for region in {*ground.regions, ""}}
+    accounts, regions = (list(column) for column in zip(*covered, strict=True)) if covered else ([], [])
+    checks = list(merge.checks_seen)
+    absent: list[int] = []
+    for ids in chunks(left):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT id FROM triage_finding WHERE id = ANY(%s) AND check_id = ANY(%s) AND (account_id, region) IN"
+                " (SELECT * FROM unnest(%s::bigint[], %s::text[]))",
+                [ids, checks, accounts, regions],
+            )
+            absent += [number for (number,) in cursor.fetchall()]
+    return absent
+
+
+def _is_doubtful(merge: CloudMerge, absent: int) -> bool:
+    """More is missing than was found again: a report of one resource looks like that, an estate that was cleaned up rarely does."""
+    again = merge.tally.unchanged + len(merge.passing) + len(merge.changes.regressed) + len(merge.changes.back)
+    return absent > again and (absent >= 10 or merge.single_asset)
+
+
+def _write_scopes(merge: CloudMerge, *, scan: int, at: datetime, complete: bool) -> None:
+    grounds = {ground.account.id: ground for ground in merge.grounds.values() if not ground.late}
+    if not grounds:
+        return
+    checks = sorted(merge.checks_seen)
+    check_set, _made = CheckSet.objects.get_or_create(digest=digest(checks), defaults={"checks": checks})
+    ScanScope.objects.bulk_create(
+        [
+            ScanScope(
+                scan_id=scan, scanner=merge.run.scanner, account_id=account, check_set=check_set, complete=complete, at=at,
+                regions=sorted(ground.regions - {""}),
+            )
+            for account, ground in grounds.items()
+        ],
+        batch_size=20_000,
+    )  # fmt: skip
+
+
+def _expose(merge: CloudMerge, *, scan: int) -> None:
+    """An asset is exposed while a check that says so fails on it. Only assets of findings that this scan changed are looked at."""
+    exposing = [check.id for check in merge.catalogue.checks.values() if check.exposes]
+    if not exposing:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH touched AS (SELECT DISTINCT f.asset_id FROM triage_event e JOIN triage_finding f ON f.id = e.subject_id"
+            " WHERE e.scan_id = %s AND e.kind IN ('opened', 'verified', 'regressed', 'reported', 'gone') AND e.subject = 'finding'"
+            " AND f.check_id = ANY(%s)),"
+            " now AS (SELECT t.asset_id, EXISTS (SELECT 1 FROM triage_finding f JOIN triage_check c ON c.id = f.check_id"
+            " WHERE f.asset_id = t.asset_id AND f.is_open AND c.exposes) AS exposed FROM touched t)"
+            " UPDATE triage_asset a SET exposure = now.exposed::int FROM now"
+            " WHERE a.id = now.asset_id AND a.exposure <> now.exposed::int",
+            [scan, list(set(exposing))],
+        )

@@ -1,0 +1,245 @@
+"""Code results against what is known: one stream (tool, category, repository, branch), matched one to one at the end of its run."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+from django.db import connection
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import estate, lifecycle
+from triage.domain.audit import Recording
+from triage.domain.ingest import copying, identity, known
+from triage.domain.ingest.catalogue import Catalogue, KnownAccount
+from triage.domain.ingest.changes import Changes, Sink
+from triage.domain.ingest.cleaning import one_line, prose
+from triage.domain.ingest.code_matcher import Traits, match
+from triage.domain.ingest.settlement import Settled, sight, write
+from triage.domain.ingest.writing import Facts, Writer, looks
+from triage.domain.sets import chunks
+from triage.models import CodePlace, CodeStream, Grade, ScanScope
+from triage.ports import AccountInfo, Observation, Place, Run, Text, Verdict
+
+PLACE_COLUMNS = (
+    "finding_id", "stream_id", "path", "start_line", "end_line", "start_column", "address", "snippet", "context", "text_hash",
+    "context_hash", "fingerprints", "trusted", "ordinal", "others",
+)  # fmt: skip
+SNIPPET = 4_000
+NO_PLACE = Place(path="")
+UNDECLARED = _(
+    "The report does not say which repository it is about, so a result that is missing proves nothing. Declare it at import "
+    "(--scope repository:NAME) to have fixed results recognised."
+)
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A known finding of the stream: its packed number and state, and what it is recognised by."""
+
+    state: int
+    traits: Traits
+    asset: int
+
+
+class CodeMerge:
+    """One run's merge: `take` gathers, `close` matches and writes."""
+
+    def __init__(self, run: Run, *, scan: int, at: datetime, catalogue: Catalogue, sink: Sink | None = None) -> None:
+        self.run, self.scan, self.at, self.catalogue, self.sink = run, scan, at, catalogue, sink
+        self.changes = Changes()
+        self.tally = self.changes.tally
+        self._gathered: dict[KnownAccount, list[Observation]] = {}
+        self._writer = Writer(scan=scan, at=at)
+        self._places = copying.Copier("triage_codeplace", PLACE_COLUMNS)
+        self._assets: dict[bytes, int] = {}
+        self._facts: dict[tuple[int, str], Facts] = {}
+
+    def take(self, chunk: list[Observation]) -> None:
+        """Gather results; a PASS says nothing that their absence does not."""
+        self.catalogue.meet_accounts({observation.account for observation in chunk})
+        self.catalogue.meet_checks({observation.check: observation.severity for observation in chunk})
+        for observation in chunk:
+            if observation.verdict is Verdict.PASS:
+                self.tally.passed += 1
+                continue
+            self.tally.fail += 1
+            self.tally.muted += observation.muted
+            self._gathered.setdefault(self.catalogue.accounts[observation.account], []).append(observation)
+
+    def close(self, log: Recording, *, complete: bool | None) -> Settled:
+        """Match each repository's results with its stream and write. `complete`: as the importer declared, None if not."""
+        if not self._gathered:
+            account = AccountInfo("code", self.run.repository)
+            self.catalogue.meet_accounts({account})
+            self._gathered[self.catalogue.accounts[account]] = []
+        done = Settled()
+        for account, observations in self._gathered.items():
+            self._close_stream(account, observations, log=log, complete=complete, done=done)
+        written = write(self.changes, log=log, scan=self.scan, at=self.at)
+        done.regressed, done.back = written.regressed, written.back
+        return done
+
+    def _close_stream(
+        self, account: KnownAccount, observations: list[Observation], *, log: Recording, complete: bool | None, done: Settled
+    ) -> None:
+        stream, _made = CodeStream.objects.get_or_create(
+            scanner=self.run.scanner, account_id=account.id, category=self.run.category[:300], branch=self.run.branch[:300]
+        )
+        if ScanScope.objects.filter(stream=stream, complete=True, at__gt=self.at).exists():
+            self.tally.late += len(observations)
+            return
+        self._assets |= known.assets([account.id])
+        held = _held(stream.pk)
+        fates = match(
+            [(number, finding.traits) for number, finding in held.items()],
+            [
+                Traits(observation.check.key, observation.message, observation.place or NO_PLACE, ordinal)
+                for ordinal, observation in enumerate(observations)
+            ],
+        )
+        moved: list[tuple[int, Observation, int, int]] = []
+        log.because()
+        for ordinal, (observation, (number, stage)) in enumerate(zip(observations, fates, strict=True)):
+            asset = self._asset(account, observation)
+            if number is None:
+                self._open(stream.pk, account, observation, asset, ordinal)
+                continue
+            finding = held.pop(number)
+            change = self.changes.fails_again(observation, finding.state)
+            if asset != finding.asset or (observation.place or NO_PLACE) != finding.traits.place or ordinal != finding.traits.ordinal:
+                moved.append((number, observation, asset, ordinal))
+            if self.sink:
+                self.sink(observation, number, change, stage)
+        self._writer.flush()
+        self._places.flush()
+        _move(moved, stream=stream.pk)
+        conclusive = self.run.conclusive and complete is not False
+        covering = conclusive and bool(self.run.repository or complete)
+        if covering:
+            done.fixed += self._settle_absent(held, log=log)
+        elif held and conclusive:
+            done.notes.append(Text(UNDECLARED))
+        if not covering:
+            sight(self.changes.sighted, at=self.at)
+        ScanScope.objects.create(
+            scan_id=self.scan, scanner=self.run.scanner, account_id=account.id, stream=stream, complete=covering, at=self.at
+        )
+
+    def _settle_absent(self, held: dict[int, Held], *, log: Recording) -> int:
+        log.because("not in a complete run of the same tool, category, repository and branch")
+        absent = [number for number, finding in held.items() if finding.state & known.STATUS_MASK != known.VERIFIED]
+        settled = lifecycle.settle(absent, at=self.at, grade=Grade.ABSENCE)
+        log.because()
+        return len(settled)
+
+    def _asset(self, account: KnownAccount, observation: Observation) -> int:
+        """The file's number, added when new. Its owner follows from its path."""
+        key = identity.asset_key(identity.prefix(account.provider, account.uid), observation.asset)
+        held = self._assets.get(key)
+        if held is not None:
+            return held >> 64
+        appearance = looks(observation)
+        check, facts = self.catalogue.checks[observation.check], self._facts_of(account, observation)
+        number = self._writer.asset(observation, check, facts, key, appearance)
+        self._assets[key] = number << 64 | facts.tag_set << 32 | appearance
+        return number
+
+    def _facts_of(self, account: KnownAccount, observation: Observation) -> Facts:
+        chain = self.catalogue.chain
+        path = observation.asset
+        key = (account.id, path if chain.reads_path or chain.reads_asset else "")
+        if key not in self._facts:
+            answer = chain.resolve(account=account.facts, tags=observation.tags, asset=path, path=path)
+            self._facts[key] = Facts(
+                account=account.id,
+                tag_set=self.catalogue.tag_sets([observation.tags])[observation.tags],
+                team=answer.team_id,
+                trail=self.catalogue.trails([answer])[answer.digest],
+                environment=account.environment,
+                criticality=estate.criticality_of(observation.tags, account.criticality),
+            )
+        return self._facts[key]
+
+    def _open(self, stream: int, account: KnownAccount, observation: Observation, asset: int, ordinal: int) -> None:
+        """A new finding. What it is recognised by may all change, so its identity is the place of its first report."""
+        check = self.catalogue.checks[observation.check]
+        first = blake2b(f"{stream}\x1f{self.scan}\x1f{observation.position}".encode(), digest_size=16).digest()
+        number = self._writer.finding(
+            observation, check, self._facts_of(account, observation), identity=first, asset=asset, qualifier="", region=""
+        )
+        self.tally.new += 1
+        self.tally.open += 1
+        self._places.rows.append(
+            copying.big(number) + copying.big(stream) + b"".join(_ENCODERS[kind](value) for kind, value in _columns(observation, ordinal))
+        )
+        if self.sink:
+            self.sink(observation, number, "new", "")
+
+
+def squeezed(text: str) -> bytes:
+    """BLAKE2b-128 of a text without white space: what a reformatting leaves alone."""
+    return blake2b("".join(text.split()).encode("utf-8", "replace"), digest_size=16).digest()
+
+
+_ENCODERS = {"text": copying.text, "int": copying.integer, "blob": copying.blob, "json": copying.json}
+
+
+def _columns(observation: Observation, ordinal: int) -> list[tuple[str, Any]]:
+    """Kinds and values of PLACE_COLUMNS after finding and stream."""
+    place = observation.place or NO_PLACE
+    return [
+        ("text", one_line(place.path)), ("int", _line(place.start_line)), ("int", _line(place.end_line)),
+        ("int", _line(place.start_column)), ("text", one_line(place.address)), ("text", prose(place.snippet, SNIPPET)),
+        ("text", prose(place.context, SNIPPET)), ("blob", squeezed(place.snippet)), ("blob", squeezed(place.context)),
+        ("json", [[one_line(name), one_line(value)] for name, value in place.fingerprints]), ("text", one_line(place.trusted)[:200]),
+        ("int", ordinal),
+        ("json", [[one_line(other.path), other.start_line, other.end_line] for other in observation.places[1:50]]),
+    ]  # fmt: skip
+
+
+def _line(number: int) -> int:
+    return min(max(number, 0), 2**31 - 1)
+
+
+def _held(stream: int) -> dict[int, Held]:
+    rows = CodePlace.objects.filter(stream=stream).values_list(
+        "finding_id", "finding__check_ref__key", "finding__message", "path", "start_line", "end_line", "start_column", "address",
+        "snippet", "context", "fingerprints", "trusted", "ordinal", "finding__asset_id",
+    )  # fmt: skip
+    states = known.states(CodePlace.objects.filter(stream=stream).values("finding_id"))
+    held = {}
+    for number, rule, message, path, start, end, column, address, snippet, context, prints, trusted, ordinal, asset in rows.iterator(5000):
+        place = Place(path, start, end, column, address, snippet, context, tuple((n, v) for n, v in prints), trusted)
+        state = states[number]
+        held[number] = Held(state, Traits(rule, message, place, ordinal, state & known.STATUS_MASK == known.VERIFIED), asset)
+    return held
+
+
+def _move(moved: list[tuple[int, Observation, int, int]], *, stream: int) -> None:
+    """Known findings stand elsewhere now: no event, as nothing about them was decided."""
+    for chunk in chunks(moved):
+        rows = [
+            (number, asset, prose(observation.message), *(_plain(kind, value) for kind, value in _columns(observation, ordinal)))
+            for number, observation, asset, ordinal in chunk
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "WITH now AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::int[],"
+                " %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::jsonb[], %s::text[], %s::int[], %s::jsonb[])"
+                " AS n(id, asset_id, message, path, start_line, end_line, start_column, address, snippet, context, text_hash,"
+                " context_hash, fingerprints, trusted, ordinal, others)),"
+                " shifted AS (UPDATE triage_finding f SET asset_id = n.asset_id, message = n.message FROM now n WHERE f.id = n.id"
+                " AND (f.asset_id, f.message) IS DISTINCT FROM (n.asset_id, n.message))"
+                " UPDATE triage_codeplace p SET path = n.path, start_line = n.start_line, end_line = n.end_line,"
+                " start_column = n.start_column, address = n.address, snippet = n.snippet, context = n.context,"
+                " text_hash = n.text_hash, context_hash = n.context_hash, fingerprints = n.fingerprints, trusted = n.trusted,"
+                " ordinal = n.ordinal, others = n.others FROM now n WHERE p.finding_id = n.id AND p.stream_id = %s",
+                [*columns, stream],
+            )
+
+
+def _plain(kind: str, value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if kind == "json" else value

@@ -1,0 +1,91 @@
+"""What the database holds of the accounts that a report is about: read once, packed into integers.
+
+A million findings and assets must fit in memory beside the parser, so each is one dictionary entry: its key's 16 bytes, and an
+integer that holds its number and what an observation could change.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import BigIntegerField, QuerySet
+from django.db.models.expressions import RawSQL
+
+from triage.domain.ingest import copying
+from triage.domain.sets import CHUNK
+from triage.models import Finding, Status
+
+STATUSES = tuple(Status)
+_STATUS = {status: code for code, status in enumerate(STATUSES)}
+STATUS_MASK, GONE_OR_UNREPORTED, MUTED, STAND_IN = 0b1111, 0b11 << 4, 1 << 9, 1 << 10
+SEVERITY_SHIFT, ID_SHIFT = 6, 16
+LOOKS_MASK = (1 << 64) - 1
+
+VERIFIED, FIX_CLAIMED = _STATUS[Status.VERIFIED], _STATUS[Status.FIX_CLAIMED]
+ASKED = frozenset({_STATUS[Status.MANUAL], _STATUS[Status.ATTESTED]})
+DECIDED = frozenset({_STATUS[Status.ACCEPTED], _STATUS[Status.FALSE_POSITIVE]})
+
+_STATE = (
+    "(CASE status " + " ".join(f"WHEN '{status}' THEN {code}" for status, code in _STATUS.items()) + " END"
+    " + CASE presence WHEN 'reported' THEN 0 WHEN 'unreported' THEN 16 ELSE 32 END"
+    f" + (scanner_severity << {SEVERITY_SHIFT}) + CASE WHEN muted THEN {MUTED} ELSE 0 END"
+    f" + CASE WHEN stand_in THEN {STAND_IN} ELSE 0 END)"
+)
+
+
+def findings(scanner: str, accounts: Iterable[int]) -> dict[bytes, int]:
+    """identity -> number << 16 | stand-in, muted, severity, presence, status, of a scanner's findings in these accounts."""
+    rows = copying.read(
+        f"SELECT identity, (f.id << {ID_SHIFT}) + {_STATE} FROM triage_finding f"
+        " WHERE account_id = ANY(%s) AND check_id IN (SELECT id FROM triage_check WHERE scanner = %s)",
+        [list(accounts), scanner],
+        "16sq",
+    )
+    return dict(rows)  # type: ignore[arg-type]
+
+
+def states(findings: QuerySet[Any]) -> dict[int, int]:
+    """number -> number and state, packed as `findings` has it, of the findings that the query names."""
+    rows = Finding.objects.filter(pk__in=findings).annotate(
+        state=RawSQL(f"(triage_finding.id << {ID_SHIFT}) + {_STATE}", [], output_field=BigIntegerField())  # noqa: S611 - constants
+    )
+    return dict(rows.values_list("pk", "state"))
+
+
+def assets(accounts: Iterable[int]) -> dict[bytes, int]:
+    """key -> number << 64 | tag set << 32 | looks, of all assets in these accounts."""
+    rows = copying.read(
+        "SELECT key, id, (tag_set_id << 32) + looks FROM triage_asset WHERE account_id = ANY(%s)", [list(accounts)], "16sqq"
+    )
+    return {key: number << 64 | state for key, number, state in rows}
+
+
+def stand_ins(scanner: str, accounts: Iterable[int]) -> dict[int, set[int]]:
+    """account -> checks that have an open stand-in finding there."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT account_id, check_id FROM triage_finding WHERE account_id = ANY(%s) AND stand_in AND status <> 'verified'"
+            " AND check_id IN (SELECT id FROM triage_check WHERE scanner = %s)",
+            [list(accounts), scanner],
+        )
+        found: dict[int, set[int]] = {}
+        for account, check in cursor.fetchall():
+            found.setdefault(account, set()).add(check)
+    return found
+
+
+def newest(scanner: str, accounts: Iterable[int]) -> dict[int, datetime]:
+    """account -> time of the newest complete scan of this scanner there."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT account_id, max(at) FROM triage_scanscope WHERE scanner = %s AND complete AND account_id = ANY(%s) GROUP BY 1",
+            [scanner, list(accounts)],
+        )
+        return dict(cursor.fetchall())
+
+
+def numbers(table: str, count: int = CHUNK) -> list[int]:
+    """The next numbers of a table, in ascending order: one statement."""
+    sequence = f"SELECT nextval(pg_get_serial_sequence('{table}', 'id')) FROM generate_series(1, {count})"
+    return [number for (number,) in copying.read(sequence, [], "q")]

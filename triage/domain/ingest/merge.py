@@ -1,0 +1,126 @@
+"""Merging a parsed report: runs one after the other, each under its scanner's lock, in chunks."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from django.db import connection
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import audit
+from triage.domain.ingest import absence
+from triage.domain.ingest.catalogue import Catalogue
+from triage.domain.ingest.changes import Sink
+from triage.domain.ingest.cloud import CloudMerge
+from triage.domain.ingest.code import CodeMerge
+from triage.domain.ingest.summary import Report
+from triage.domain.sets import CHUNK
+from triage.models import Scan
+from triage.ports import Observation, Run, Skipped, Text
+
+CLOCK_SKEW = timedelta(minutes=10)
+LATE = _("%(count)s records are older than the newest scan of the same account: they are history and change nothing.")
+FUTURE = _("The report says that it was made at %(at)s, which is yet to come. The time of receipt counts instead.")
+
+Items = Iterator[Run | Observation | Skipped]
+Progress = Callable[[str, int], None]
+
+
+class Matches(Protocol):
+    """Where each observation's fate is written: its position, the finding it became, the change, the stage that matched."""
+
+    def __call__(self, position: int | tuple[int, int], finding: int | None, change: str, stage: str, /) -> None: ...
+
+
+def merge(items: Items, *, scan: Scan, report: Report, on_progress: Progress, matches: Matches | None = None) -> None:
+    """Merge all runs of a report; fills the scan's scanner, version and time, and the report's counts and notes.
+
+    Inside a transaction. Raises UnreadableReport from the parser.
+    """
+    sink = _sink(matches) if matches else None
+    head = _first(items, report)
+    while head is not None:
+        at = _time_of(head, scan, report)
+        if not scan.scanner:
+            scan.scanner, scan.version, scan.at = head.scanner[:80], head.version[:80], at
+        with audit.recording(actor=scan.actor, at=at, door=scan.door, scan=scan.pk) as log:
+            _lock(head.scanner)
+            run, head = head, _read(items, head, log=log, scan=scan, at=at, report=report, sink=sink, on_progress=on_progress)
+        if run.inconclusive_because:
+            report.notes.append(run.inconclusive_because)
+
+
+def _read(
+    items: Items, run: Run, *, log: audit.Recording, scan: Scan, at: datetime, report: Report, sink: Sink | None, on_progress: Progress
+) -> Run | None:
+    """Merge one run; the head of the next one, if the report has another."""
+    catalogue = Catalogue(run.scanner, at)
+    make = CloudMerge if run.kind == "cloud" else CodeMerge
+    merger = make(run, scan=scan.pk, at=at, catalogue=catalogue, sink=sink)
+    chunk: list[Observation] = []
+    following: Run | None = None
+    for item in items:
+        if item.__class__ is Observation:
+            chunk.append(item)  # type: ignore[arg-type]
+            if len(chunk) == CHUNK:
+                _take(merger, chunk, report, on_progress)
+                chunk = []
+        elif isinstance(item, Skipped):
+            report.skip(item)
+        else:
+            following = item  # type: ignore[assignment]
+            break
+    _take(merger, chunk, report, on_progress)
+    on_progress("settling", report.summary.rows)
+    declared = scan.declared.get("complete")
+    if isinstance(merger, CloudMerge):
+        done = absence.settle(merger, log=log, complete=declared)
+    else:
+        done = merger.close(log, complete=declared)
+    report.notes += done.notes
+    tally = merger.tally
+    if tally.late:
+        report.notes.append(Text(LATE, {"count": tally.late}))
+    report.summary.add(
+        fail=tally.fail, passed=tally.passed, manual=tally.manual, muted=tally.muted, new=tally.new, open=tally.open,
+        unchanged=tally.unchanged, repeated=tally.repeated, late=tally.late, fixed=done.fixed, regressed=done.regressed,
+        unreported=done.unreported, back=done.back,
+    )  # fmt: skip
+    return following
+
+
+def _take(merger: CloudMerge | CodeMerge, chunk: list[Observation], report: Report, on_progress: Progress) -> None:
+    merger.take(chunk)
+    report.summary.add(rows=len(chunk), observations=len(chunk))
+    on_progress("reading", report.summary.rows)
+
+
+def _first(items: Items, report: Report) -> Run | None:
+    for item in items:
+        if isinstance(item, Run):
+            return item
+        if isinstance(item, Skipped):
+            report.skip(item)
+    return None
+
+
+def _time_of(run: Run, scan: Scan, report: Report) -> datetime:
+    """When the scanner looked; the time of receipt where it does not say, or says a time to come."""
+    if run.at is None:
+        return scan.received_at
+    if run.at > scan.received_at + CLOCK_SKEW:
+        report.notes.append(Text(FUTURE, {"at": run.at.isoformat(timespec="minutes")}))
+    return min(run.at, scan.received_at)
+
+
+def _lock(scanner: str) -> None:
+    """One import a scanner at a time: the second waits here and then sees what the first wrote."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('import ' || %s, 0))", [scanner])
+
+
+def _sink(matches: Matches) -> Sink:
+    def tell(observation: Observation, finding: int | None, change: str, stage: str) -> None:
+        matches(observation.position, finding, change, stage)
+
+    return tell

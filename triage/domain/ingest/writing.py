@@ -1,0 +1,141 @@
+"""New assets and findings on their way into the database: numbered here, encoded, and copied in chunks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from zlib import crc32
+
+from triage.domain import risk, sla
+from triage.domain.ingest import copying, known
+from triage.domain.ingest.catalogue import KnownCheck
+from triage.domain.ingest.cleaning import UID_LIMIT, one_line, prose
+from triage.domain.ingest.identity import KEY_VERSION
+from triage.models import Presence, Status
+from triage.ports import Observation, Verdict
+
+ASSET_COLUMNS = (
+    "id", "key", "uid", "name", "type", "service", "region", "looks", "exposure",
+    "account_id", "tag_set_id", "environment", "criticality", "team_id", "trail_id",
+    "tags_since", "first_seen", "first_scan_id",
+)  # fmt: skip
+FINDING_COLUMNS = (
+    "id", "identity", "asset_id", "check_id", "qualifier", "region", "message", "muted", "review", "stand_in", "status",
+    "account_id", "environment", "team_id", "trail_id",
+    "severity", "scanner_severity", "score", "first_seen", "last_seen", "clock_from", "due_at", "due_original", "sla_id",
+    "key_version", "presence", "pinned", "grade", "regressions", "first_scan_id", "changed_at", "event_seq", "version",
+)  # fmt: skip
+MEMO_LIMIT = 50_000
+
+
+@dataclass(slots=True, eq=False)
+class Facts:
+    """What follows from an account and a set of tags: owner and environment, and their columns, encoded once."""
+
+    account: int
+    tag_set: int
+    team: int | None
+    trail: int
+    environment: str
+    criticality: int
+    asset_columns: bytes = b""
+    finding_columns: bytes = b""
+
+    def __post_init__(self) -> None:
+        owner = copying.big(self.team) + copying.big(self.trail)
+        account, environment = copying.big(self.account), copying.text(self.environment)
+        self.asset_columns = account + copying.big(self.tag_set) + environment + copying.small(self.criticality) + owner
+        self.finding_columns = account + environment + owner
+
+
+def looks(observation: Observation) -> int:
+    """CRC-32 of what an asset is shown as, to see that it changed."""
+    return crc32(f"{observation.asset_name}\x1f{observation.asset_type}\x1f{observation.region}".encode("utf-8", "replace"))
+
+
+def appearance(observation: Observation) -> tuple[str, str, str]:
+    """Name, type and region of an asset, as they are kept."""
+    return (
+        one_line(observation.asset_name)[:UID_LIMIT], one_line(observation.asset_type)[:200], one_line(observation.region)[:200],
+    )  # fmt: skip
+
+
+class Writer:
+    """Adds rows; `flush` copies them: one statement a table and chunk."""
+
+    def __init__(self, *, scan: int, at: datetime) -> None:
+        self.at = at
+        self._targets = sla.Targets.in_force(at)
+        self._assets = copying.Copier("triage_asset", ASSET_COLUMNS)
+        self._findings = copying.Copier("triage_finding", FINDING_COLUMNS)
+        self._numbers: dict[str, list[int]] = {"triage_asset": [], "triage_finding": []}
+        self._of_asset = copying.moment(at) + copying.moment(at) + copying.big(scan)
+        self._of_finding = (
+            copying.small(KEY_VERSION) + copying.text(Presence.REPORTED) + copying.boolean(False) + copying.text("")
+            + copying.small(0) + copying.big(scan) + copying.moment(at) + copying.integer(1) + copying.integer(1)
+        )  # fmt: skip
+        self._clocks: dict[tuple[int, str, int, bool, datetime | None, bool], bytes] = {}
+
+    def number(self, table: str) -> int:
+        """A number that no other row of the table has or will have."""
+        pool = self._numbers[table]
+        if not pool:
+            pool += reversed(known.numbers(table))
+        return pool.pop()
+
+    def asset(self, observation: Observation, check: KnownCheck, facts: Facts, key: bytes, state: int) -> int:
+        """Add an asset; its number."""
+        number = self.number("triage_asset")
+        name, kind, region = appearance(observation)
+        exposed = check.exposes and observation.verdict is Verdict.FAIL
+        self._assets.rows.append(
+            copying.big(number) + copying.blob(key) + copying.text(one_line(observation.asset)[:UID_LIMIT]) + copying.text(name)
+            + copying.text(kind) + copying.text(check.service) + copying.text(region) + copying.big(state)
+            + copying.small(exposed) + facts.asset_columns + self._of_asset
+        )  # fmt: skip
+        return number
+
+    def finding(
+        self,
+        observation: Observation,
+        check: KnownCheck,
+        facts: Facts,
+        *,
+        identity: bytes,
+        asset: int,
+        qualifier: str,
+        region: str,
+        status: Status = Status.OPEN,
+    ) -> int:
+        """Add a finding; its number."""
+        number = self.number("triage_finding")
+        self._findings.rows.append(
+            copying.big(number) + copying.blob(identity) + copying.big(asset) + copying.big(check.id)
+            + copying.text(one_line(qualifier)) + copying.text(one_line(region)[:200]) + copying.text(prose(observation.message))
+            + copying.boolean(observation.muted) + copying.boolean(observation.review) + copying.boolean(observation.stand_in)
+            + copying.text(status) + facts.finding_columns + self._clock(observation, check, facts, running=status is Status.OPEN)
+            + self._of_finding
+        )  # fmt: skip
+        return number
+
+    def _clock(self, observation: Observation, check: KnownCheck, facts: Facts, *, running: bool) -> bytes:
+        severity = observation.severity
+        key = (severity, facts.environment, facts.criticality, check.exposes, observation.seen_at, running)
+        encoded = self._clocks.get(key)
+        if encoded is None:
+            if len(self._clocks) > MEMO_LIMIT:
+                self._clocks.clear()
+            # A report from the future would make everything that follows late; the scan's own time is bounded already.
+            first = min(observation.seen_at or self.at, self.at)
+            rule = self._targets.strictest(severity, facts.environment, facts.criticality, int(check.exposes)) if running else None
+            due = copying.moment(first + rule.length if rule else None)
+            score = risk.score(severity, facts.environment, exposed=check.exposes, criticality=facts.criticality)
+            encoded = self._clocks[key] = (
+                copying.small(severity) + copying.small(severity) + copying.integer(score) + copying.moment(first)
+                + copying.moment(self.at) + copying.moment(first if running else None) + due + due
+                + copying.big(rule.version if rule else None)
+            )  # fmt: skip
+        return encoded
+
+    def flush(self) -> None:
+        """Assets before the findings that point at them."""
+        self._assets.flush()
+        self._findings.flush()
