@@ -1,0 +1,183 @@
+"""Owners written anew over the whole estate, after a change of rules, teams or accounts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from triage.domain import risk, sla
+from triage.domain.access import Actor, Right
+from triage.domain.audit import recording
+from triage.domain.ownership.chain import RULES_LOCK, Chain
+from triage.domain.ownership.surveying import Changed, Survey, batches
+from triage.domain.ownership.trails import trail_ids
+from triage.domain.sets import CHUNK, chunks
+
+APPLIED = "the owner rules were applied to the whole estate"
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run over the estate did. `explained`: assets that keep their owner and now have another reason for it.
+
+    `rejudged`: assets whose environment or criticality changed. `findings`: how many followed their asset or their path.
+    """
+
+    assets: int = 0
+    moved: int = 0
+    explained: int = 0
+    rejudged: int = 0
+    findings: int = 0
+
+
+def resolve_all(*, actor: Actor, at: datetime, reason: str = APPLIED) -> Summary:
+    """Ask for the whole estate again and write what changed: assets, and the findings that follow unless pinned.
+
+    In chunks of 20,000, each a transaction of its own, so that people can work meanwhile; stopped in the middle, the next run does
+    the rest. An import under way is waited for, as it has read older rules; one that begins now reads the new ones.
+    """
+    actor.demand(Right.CONFIGURE)
+    with transaction.atomic():
+        _keep_imports_out()
+    survey = Survey(Chain.load())
+    run = _Run(actor, at, reason, Summary())
+    for changed in survey.changed_assets():
+        run.write_assets(changed, together=survey.together)
+    for changed in survey.changed_findings():
+        run.write_findings(changed)
+    run.summary.assets = survey.assets
+    return run.summary
+
+
+def _keep_imports_out() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    actor: Actor
+    at: datetime
+    reason: str
+    summary: Summary
+
+    def write_assets(self, changed: list[Changed], *, together: bool) -> None:
+        if not changed:
+            return
+        trails = trail_ids(new.answer for new in changed)
+        for chunk in chunks(_alike(changed) if together else ((new.held.sample, new) for new in changed)):
+            with recording(actor=self.actor.name, at=self.at, door=self.actor.door, reason=self.reason):
+                _keep_imports_out()
+                self._write_chunk(chunk, trails)
+
+    def _write_chunk(self, chunk: list[tuple[int, Changed]], trails: dict[bytes, int]) -> None:
+        rows = [
+            (number, new.held.tag_set, new.held.trail, new.answer.team_id, trails[new.answer.digest], new.environment, new.criticality)
+            for number, new in chunk
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(_WRITE_ASSETS, [*map(list, zip(*rows, strict=True)), self.at, self.at])
+            written = cursor.fetchall()
+        self.summary.moved += sum(moved for _id, moved, _explained, _rejudged in written)
+        self.summary.explained += sum(explained for _id, _moved, explained, _rejudged in written)
+        self.summary.rejudged += sum(rejudged for _id, _moved, _explained, rejudged in written)
+        self._follow([number for number, *_what in written])
+        self._judge_again([number for number, _moved, _explained, rejudged in written if rejudged])
+
+    def _follow(self, assets: list[int]) -> None:
+        """Findings of these assets take their owner and environment; a path decides the owner of findings in code."""
+        for rows in batches(_FOLLOWING, [assets], CHUNK):
+            with connection.cursor() as cursor:
+                cursor.execute(_FOLLOW, [[number for (number,) in rows], self.at])
+                self.summary.findings += cursor.rowcount
+
+    def _judge_again(self, assets: list[int]) -> None:
+        if not assets:
+            return
+        for rows in batches("SELECT id FROM triage_finding WHERE asset_id = ANY(%s) ORDER BY id", [assets], CHUNK):
+            findings = [number for (number,) in rows]
+            sla.recompute(findings, at=self.at)
+            risk.rescore(findings)
+
+    def write_findings(self, changed: list[Changed]) -> None:
+        if not changed:
+            return
+        trails = trail_ids(new.answer for new in changed)
+        rows = [(new.held.sample, new.held.trail, new.answer.team_id, trails[new.answer.digest]) for new in changed]
+        with recording(actor=self.actor.name, at=self.at, door=self.actor.door, reason=self.reason):
+            _keep_imports_out()
+            with connection.cursor() as cursor:
+                cursor.execute(_WRITE_FINDINGS, [*map(list, zip(*rows, strict=True)), self.at])
+                self.summary.findings += cursor.rowcount
+
+
+def _alike(changed: list[Changed]) -> Iterator[tuple[int, Changed]]:
+    """Each asset of these combinations, with what it should become."""
+    held = [
+        (n, new.held.account, new.held.tag_set, new.held.team, new.held.trail, new.held.environment, new.held.criticality)
+        for n, new in enumerate(changed)
+    ]
+    for rows in batches(_ALIKE, [*map(list, zip(*held, strict=True))], CHUNK):
+        for number, n in rows:
+            yield number, changed[n]
+
+
+_ALIKE = """
+SELECT a.id, w.n
+FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[])
+    AS w(n, account_id, tag_set_id, team_id, trail_id, environment, criticality)
+JOIN triage_asset a ON a.account_id = w.account_id AND a.tag_set_id = w.tag_set_id AND a.trail_id = w.trail_id
+    AND a.team_id IS NOT DISTINCT FROM w.team_id AND a.environment = w.environment AND a.criticality = w.criticality
+"""
+
+# Whoever changed the tags meanwhile has resolved by the rules of today: that asset is left alone.
+_WRITE_ASSETS = """
+WITH wanted AS (
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[])
+        AS w(id, tag_set_id, trail_before, team_id, trail_id, environment, criticality)
+), held AS MATERIALIZED (
+    SELECT a.id, a.tag_set_id, a.tags_since, a.team_id AS team_before, a.trail_id AS trail_before, w.team_id, w.trail_id,
+        w.environment, w.criticality, (a.environment, a.criticality) IS DISTINCT FROM (w.environment, w.criticality) AS rejudged
+    FROM triage_asset a JOIN wanted w ON w.id = a.id AND w.tag_set_id = a.tag_set_id AND w.trail_before = a.trail_id
+    ORDER BY a.id FOR UPDATE OF a
+), history AS (
+    INSERT INTO triage_assettags (asset_id, tag_set_id, team_id, trail_id, since, until)
+    SELECT id, tag_set_id, team_before, trail_before, least(tags_since, %s), %s FROM held WHERE trail_before <> trail_id
+), written AS (
+    UPDATE triage_asset a
+    SET team_id = h.team_id, trail_id = h.trail_id, environment = h.environment, criticality = h.criticality
+    FROM held h WHERE a.id = h.id
+)
+SELECT id, team_before IS DISTINCT FROM team_id, team_before IS NOT DISTINCT FROM team_id AND trail_before <> trail_id, rejudged
+FROM held
+"""
+
+_FOLLOWS = """
+f.environment <> a.environment OR NOT f.pinned AND (f.team_id, f.trail_id) IS DISTINCT FROM (a.team_id, a.trail_id)
+    AND NOT EXISTS (SELECT 1 FROM triage_codeplace p WHERE p.finding_id = f.id)
+"""
+_FOLLOWING = f"""
+SELECT f.id FROM triage_finding f JOIN triage_asset a ON a.id = f.asset_id
+WHERE f.asset_id = ANY(%s) AND ({_FOLLOWS}) ORDER BY f.id
+"""
+_FOLLOW = f"""
+WITH locked AS MATERIALIZED (
+    SELECT f.id, f.asset_id, f.pinned OR EXISTS (SELECT 1 FROM triage_codeplace p WHERE p.finding_id = f.id) AS keeps
+    FROM triage_finding f WHERE f.id = ANY(%s) ORDER BY f.id FOR UPDATE
+)
+UPDATE triage_finding f
+SET environment = a.environment, changed_at = %s,
+    team_id = CASE WHEN l.keeps THEN f.team_id ELSE a.team_id END, trail_id = CASE WHEN l.keeps THEN f.trail_id ELSE a.trail_id END
+FROM locked l JOIN triage_asset a ON a.id = l.asset_id
+WHERE f.id = l.id AND ({_FOLLOWS})
+"""
+_WRITE_FINDINGS = """
+WITH wanted AS (
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS w(id, trail_before, team_id, trail_id)
+), locked AS MATERIALIZED (
+    SELECT f.id, w.team_id, w.trail_id FROM triage_finding f JOIN wanted w ON w.id = f.id AND w.trail_before = f.trail_id
+    WHERE NOT f.pinned ORDER BY f.id FOR UPDATE OF f
+)
+UPDATE triage_finding f SET team_id = l.team_id, trail_id = l.trail_id, changed_at = %s FROM locked l WHERE f.id = l.id
+"""
