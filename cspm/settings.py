@@ -111,6 +111,8 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("fr", "Français"), ("en", "English")]
 LOCALE_PATHS = [BASE_DIR / "triage" / "locale"]
 TIME_ZONE = env.str("CSPM_TIME_ZONE", default="Europe/Paris")
+# Of times in reports that name no zone (Prowler's CSV): scanners mostly run in containers, and those in UTC.
+REPORT_TIME_ZONE = env.str("CSPM_REPORT_TIME_ZONE", default="UTC")
 USE_I18N = True
 USE_TZ = True
 

@@ -5,19 +5,29 @@ and scope are matched in stages, the surest evidence first; what remains is new,
 """
 
 import re
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from triage.ports import Place
 
-MOST_CELLS = 60_000  # of one alignment; a larger group of results of one rule in one file is swept instead
-MOST_CELLS_IN_ALL = 2_000_000
+MOST_CELLS = 20_000  # comparisons for one rule in one file; of larger groups only neighbours are compared
 MOST_CANDIDATES = 40  # files that share a piece of evidence; more prove nothing
 HEAD = 200  # characters of text that are still there when it was stored cut
 SPEAKING = 24  # characters of text that do not meet by chance in two files
+
+# What speaks for a pair in the alignment, in units of about "half the text is the same". Tuned on half of the made pairs.
+MADE = 3.0  # it was made by a key
+STEADY = 0.9  # it moved as far as the pair before it
+TIE = 1e-6  # what differs by less is equal: then the earlier place is taken, as copies are pasted below
+EVEN = 0.3  # the rule has as many results in the file as before
+BEFORE = 0.8  # the line before is the same
+AFTER = 0.6  # the line after is the same
+COPIED = 1.0  # the line before is the same as the flagged one, and was not
+TEXT_NEEDED = 2.2
+WORDS_NEEDED = 1.0
 
 _ordinal_suffix = re.compile(r":\d{1,6}$")
 _version = re.compile(r"(?<=.)@[^@/]*$")
@@ -103,7 +113,6 @@ class _State:
         self.present = sorted((item for item in old if not item.traits.gone), key=_Item.order)
         self.gone = sorted((item for item in old if item.traits.gone), key=_Item.order)
         self.new = sorted(new, key=_Item.order)
-        self.cells = 0
 
     def match_present(self) -> None:
         files = _by_file(self.present), _by_file(self.new)
@@ -139,39 +148,23 @@ class _State:
                 _pair(old, new, stage)
 
     def _align(self, olds: list[_Item], *, strict: bool) -> None:
-        left: dict[str, dict[str, tuple[list[_Item], list[_Item]]]] = defaultdict(lambda: defaultdict(lambda: ([], [])))
-        for side, items in enumerate((olds, self.new)):
-            for item in items:
-                if item.partner is None:
-                    left[item.file][item.traits.rule][side].append(item)
-        files = {file for file, groups in left.items() if any(a and b for a, b in groups.values())}
-        matched: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        """File by file: what is left there, with the pairs already made to tell where its lines went."""
+        files = {item.file for item in olds if item.partner is None} & {item.file for item in self.new if item.partner is None}
+        before: dict[str, list[_Item]] = defaultdict(list)
+        after: dict[str, list[_Item]] = defaultdict(list)
         for item in self.new:
-            if item.partner and item.file in files and item.place.start_line:
-                matched[item.file].append((item.partner.place.start_line, item.place.start_line))
+            if item.file in files:
+                after[item.file].append(item)
+                if item.partner:
+                    before[item.file].append(item.partner)
+        for item in olds:
+            if item.file in files and item.partner is None:
+                before[item.file].append(item)
+        reworded = _reworded_rules(olds, self.new)
         for file in sorted(files):
-            groups = [group for _rule, group in sorted(left[file].items()) if group[0] and group[1]]
-            self._align_file(groups, matched[file], strict=strict)
-
-    def _align_file(
-        self, groups: list[tuple[list[_Item], list[_Item]]], lines: list[tuple[int, int]], *, strict: bool
-    ) -> None:
-        """Groups as many before as after first: their pairs tell where the lines of the others went."""
-        groups.sort(key=lambda group: (abs(len(group[0]) - len(group[1])), len(group[0]) * len(group[1])))
-        shift, known = _Shift(lines), len(lines)
-        for olds, news in groups:
-            if len(lines) > known + known // 8:
-                shift, known = _Shift(lines), len(lines)
-            cells = len(olds) * len(news)
-            self.cells += cells if cells <= MOST_CELLS else 0
-            if cells <= MOST_CELLS and self.cells <= MOST_CELLS_IN_ALL:
-                pairs = _aligned(olds, news, shift, strict=strict)
-            else:
-                pairs = _swept(olds, news, shift, strict=strict)
-            for old, new in pairs:
+            for old, new in _Chain(before[file], after[file], reworded, strict=strict).pairs():
                 _pair(old, new, "order")
-                lines.append((old.place.start_line, new.place.start_line))
-            for old, new in _same_text(_left(olds), _left(news)):
+            for old, new in _same_text(_left(before[file]), _left(after[file])):
                 _pair(old, new, "text")
 
     def _match_elsewhere(self) -> None:
@@ -275,11 +268,6 @@ def _before_key(item: _Item) -> Hashable | None:
     return (item.traits.rule, item.file, item.text, before) if before else None
 
 
-def _after_key(item: _Item) -> Hashable | None:
-    after = item.around()[1] if item.text and item.context else ""
-    return (item.traits.rule, item.file, item.text, after) if after else None
-
-
 _KEYS: tuple[tuple[str, Callable[[_Item], Hashable | None]], ...] = (
     ("fingerprint", _fingerprint_key),
     ("address", _address_key),
@@ -289,7 +277,6 @@ _KEYS: tuple[tuple[str, Callable[[_Item], Hashable | None]], ...] = (
     ("context", _reworded_context_key),
     ("text", _reworded_text_key),
     ("context", _before_key),
-    ("context", _after_key),
     ("text", _cut_text_key),
 )
 
@@ -440,129 +427,192 @@ def _common_prefix(a: str, b: str) -> str:
     return a[:length]
 
 
-# --- stage 2: order-keeping alignment in a rule and file ----------------------------------------------------------------------
+# --- stage 2: order-keeping alignment in a file -------------------------------------------------------------------------------
 
 
-class _Shift:
-    """Where lines of a file went, told by the pairs already made in it."""
+class _Chain:
+    """The pairs of a file's results, none crossing another, that are most alike in all and need the fewest edits.
 
-    def __init__(self, lines: Iterable[tuple[int, int]]) -> None:
-        chain = _longest_rising(sorted(pair for pair in set(lines) if pair[0] and pair[1]))
-        self._old = [before for before, _after in chain]
-        self._new = [after for _before, after in chain]
+    An edit moves all that follows it by as many lines: a pair that moved as far as the pair before it is worth `STEADY` more.
+    """
 
-    def expected(self, before: int) -> tuple[int, ...]:
-        """The lines where line `before` may be now, by the pair before it and the pair behind it."""
-        at = bisect_left(self._old, before)
-        shifts = {self._new[each] - self._old[each] for each in (at - 1, at) if 0 <= each < len(self._old)}
-        return tuple(before + shift for shift in sorted(shifts, key=abs)) or (before,)
+    def __init__(self, olds: list[_Item], news: list[_Item], reworded: set[str], *, strict: bool) -> None:
+        self._olds = sorted(olds, key=_chain_order)
+        self._news = sorted(news, key=_chain_order)
+        self._reworded = reworded
+        self._strict = strict
 
-    def distance(self, before: int, after: int) -> tuple[float, bool]:
-        """How far `after` is from where line `before` should be now, and if pairs on both sides of it say so."""
-        at = bisect_left(self._old, before)
-        left = self._new[at - 1] - self._old[at - 1] if at else None
-        right = self._new[at] - self._old[at] if at < len(self._old) else None
-        if left is None or right is None:
-            shift = left if left is not None else right or 0
-            return abs(after - before - shift), False
-        low, high = sorted((left, right))
-        moved = after - before
-        if moved in (low, high):
-            return 0, True
-        if low < moved < high:
-            return 1, True
-        return max(low - moved, moved - high) + 1, True
+    def pairs(self) -> list[tuple[_Item, _Item]]:
+        """The pairs that were not made before."""
+        cells = self._cells()
+        ends: dict[int, tuple[float, int, int]] = {0: (0.0, -1, -1)}  # best chain by how far its last pair moved
+        tops = _Tops(len(self._news))
+        previous: dict[tuple[int, int], tuple[int, int]] = {}
+        best, last = 0.0, (-1, -1)
+        for i, row in enumerate(cells):
+            found = []
+            for j, gain in row:
+                shift = _moved(self._olds[i], self._news[j])
+                value, came = tops.best(j)
+                steady = ends.get(shift)
+                if steady and steady[2] < j and steady[0] + STEADY > value + TIE:
+                    value, came = steady[0] + STEADY, (steady[1], steady[2])
+                found.append((value + gain, j, shift))
+                previous[i, j] = came
+            for value, j, shift in found:
+                tops.put(j, value, i)
+                if shift not in ends or value > ends[shift][0] + TIE:
+                    ends[shift] = (value, i, j)
+                if value > best + TIE:
+                    best, last = value, (i, j)
+        chain = []
+        while last[0] >= 0:
+            chain.append((self._olds[last[0]], self._news[last[1]]))
+            last = previous[last]
+        return [pair for pair in reversed(chain) if pair[0].partner is None]
+
+    def _cells(self) -> list[list[tuple[int, float]]]:
+        """For each old result the new ones that it may be (their numbers, ascending) and how much that gains."""
+        numbers = {id(item): j for j, item in enumerate(self._news)}
+        groups: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for side, items in enumerate((self._olds, self._news)):
+            for number, item in enumerate(items):
+                if item.partner is None:
+                    groups[item.traits.rule][side].append(number)
+        cells: list[list[tuple[int, float]]] = [[] for _ in self._olds]
+        for i, item in enumerate(self._olds):
+            if item.partner:
+                cells[i].append((numbers[id(item.partner)], MADE))
+        for rule, (before, after) in groups.items():
+            even = EVEN if len(before) == len(after) else 0
+            for i, candidates in self._candidates(before, after):
+                for j in candidates:
+                    gain = _gain(self._olds[i], self._news[j], reworded=rule in self._reworded, strict=self._strict)
+                    if gain > 0:
+                        cells[i].append((j, gain + even))
+        return cells
+
+    def _candidates(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
+        """All of the rule, or of a large group those that say the same and stand about there."""
+        if len(before) * len(after) <= MOST_CELLS:
+            return ((i, after) for i in before)
+        return self._near(before, after)
+
+    def _near(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
+        alike: dict[Hashable, list[int]] = defaultdict(list)
+        at_line: dict[tuple[Hashable, int], list[int]] = defaultdict(list)
+        for j in after:
+            said = _said(self._news[j])
+            alike[said].append(j)
+            at_line[said, self._news[j].place.start_line].append(j)
+        shifts = self._common_shifts()
+        seen: dict[Hashable, int] = defaultdict(int)
+        counts = _count(_said(self._olds[i]) for i in before)
+        width = max(2, MOST_CELLS // max(len(before), 1) // 2)
+        for i in before:
+            said = _said(self._olds[i])
+            bucket = alike.get(said, [])
+            middle = seen[said] * len(bucket) // counts[said]
+            seen[said] += 1
+            near = set(bucket[max(middle - width, 0) : middle + width])
+            for shift in shifts:
+                near.update(at_line.get((said, self._olds[i].place.start_line + shift), [])[:4])
+            yield i, sorted(near)
+
+    def _common_shifts(self) -> list[int]:
+        counts = _count(_moved(item, item.partner) for item in self._olds if item.partner)
+        return [0, *sorted(counts, key=lambda shift: (-counts[shift], shift))[:8]]
 
 
-def _longest_rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The longest part of the pairs, sorted by the first, in which the second rises too: code that did not cross other code."""
-    ends: list[int] = []
-    at_end: list[int] = []
-    previous: list[int] = []
-    for index, (_before, after) in enumerate(pairs):
-        place = bisect_left(ends, after)
-        if place == len(ends):
-            ends.append(after)
-            at_end.append(index)
-        else:
-            ends[place] = after
-            at_end[place] = index
-        previous.append(at_end[place - 1] if place else -1)
-    chain = []
-    index = at_end[-1] if at_end else -1
-    while index >= 0:
-        chain.append(pairs[index])
-        index = previous[index]
-    return chain[::-1]
+class _Tops:
+    """The best chain that ends before a column: a Fenwick tree of maxima."""
+
+    def __init__(self, size: int) -> None:
+        self._values: list[tuple[float, tuple[int, int]]] = [(0.0, (-1, -1))] * (size + 1)
+
+    def best(self, column: int) -> tuple[float, tuple[int, int]]:
+        found = self._values[0]
+        while column > 0:
+            if self._values[column][0] > found[0] + TIE:
+                found = self._values[column]
+            column &= column - 1
+        return found
+
+    def put(self, column: int, value: float, row: int) -> None:
+        entry = (value, (row, column))
+        at = column + 1
+        while at < len(self._values):
+            if value > self._values[at][0] + TIE:
+                self._values[at] = entry
+            at += at & -at
 
 
-def _aligned(olds: list[_Item], news: list[_Item], shift: _Shift, *, strict: bool) -> list[tuple[_Item, _Item]]:
-    """The pairs, none crossing another, that are most alike in all; of equal ones the earlier."""
-    gains = [[_gain(old, new, shift, strict=strict) for new in news] for old in olds]
-    width = len(news)
-    best = [[0.0] * (width + 1) for _ in range(len(olds) + 1)]
-    for i in range(len(olds) - 1, -1, -1):
-        row, below, gain = best[i], best[i + 1], gains[i]
-        for j in range(width - 1, -1, -1):
-            value = below[j] if below[j] > row[j + 1] else row[j + 1]
-            if gain[j] > 0 and gain[j] + below[j + 1] > value:
-                value = gain[j] + below[j + 1]
-            row[j] = value
-    pairs = []
-    i = j = 0
-    while i < len(olds) and j < width:
-        if gains[i][j] > 0 and best[i][j] <= gains[i][j] + best[i + 1][j + 1] + 1e-9:
-            pairs.append((olds[i], news[j]))
-            i, j = i + 1, j + 1
-        elif best[i][j] <= best[i + 1][j] + 1e-9:
-            i += 1
-        else:
-            j += 1
-    return pairs
+def _chain_order(item: _Item) -> tuple[int, int, str, str, str, int]:
+    """Rules of one line in the same order on both sides, whatever order a report has them in."""
+    place = item.place
+    return (place.start_line, place.start_column, item.traits.rule, item.traits.message, item.text, item.traits.ordinal)
 
 
-def _gain(old: _Item, new: _Item, shift: _Shift, *, strict: bool) -> float:
-    """How much better than none this pair is; not above 0 if they are too unlike."""
+def _moved(old: _Item, new: _Item) -> int:
+    before, after = old.place.start_line, new.place.start_line
+    return after - before if before and after else 0
+
+
+def _count(values: Iterable[Any]) -> dict[Any, int]:
+    counts: dict[Any, int] = defaultdict(int)
+    for value in values:
+        counts[value] += 1
+    return counts
+
+
+def _said(item: _Item) -> Hashable:
+    return item.text[:HEAD], _message_parts(item.traits.message)[0]
+
+
+def _reworded_rules(olds: Iterable[_Item], news: Iterable[_Item]) -> set[str]:
+    """Rules whose messages are all others than they were: a new version of the tool words them differently."""
+    before, after = _templates(olds), _templates(news)
+    return {rule for rule, found in before.items() if rule in after and not found & after[rule]}
+
+
+def _templates(items: Iterable[_Item]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        found[item.traits.rule].add(_message_parts(item.traits.message)[1])
+    return found
+
+
+def _gain(old: _Item, new: _Item, *, reworded: bool, strict: bool) -> float:
+    """How much better than none this pair is; not above 0 if they are too unlike wherever they stand."""
     if strict:
         same = old.text[:HEAD] == new.text[:HEAD] and (bool(old.text) or old.traits.message == new.traits.message)
         if not same:
             return 0
-    near = _nearness(old.place.start_line, new.place.start_line, shift)
-    column = 0.2 if old.place.start_column == new.place.start_column else 0
-    said = _message_likeness(old.traits.message, new.traits.message)
+    said = _message_likeness(old.traits.message, new.traits.message, reworded=reworded)
+    a, b = old.place, new.place
+    shape = 0.2 * (a.start_column == b.start_column) + 0.1 * (a.end_line - a.start_line == b.end_line - b.start_line)
     if old.text and new.text:
-        alike = 1.0 if old.text == new.text else text_likeness(old.text[:HEAD], new.text[:HEAD])
-        return 3 * alike + 0.5 * said + near + column + _around_likeness(old, new) - 2.2
-    return 1.5 * said + 1.6 * near + column - 1.6
-
-
-def _nearness(before: int, after: int, shift: _Shift) -> float:
-    """1 where the line should be, falling with the distance, below 0 where pairs on both sides say that it cannot be."""
-    if not before or not after:
-        return 0.3
-    distance, bracketed = shift.distance(before, after)
-    if distance == 0:
-        return 1
-    near = 0.7 / (1 + distance / 4)
-    return near - 0.4 if bracketed and distance > 1 else near
+        return 3 * text_likeness(old.text[:HEAD], new.text[:HEAD]) + 0.5 * said + shape + _around_likeness(old, new) - TEXT_NEEDED
+    return 1.5 * said + shape - WORDS_NEEDED
 
 
 def _around_likeness(old: _Item, new: _Item) -> float:
-    """The line before counts more than the line after: copies are pasted below."""
+    """The line before counts more than the line after, and what follows its own like is the copy: copies are pasted below."""
     if not old.context or not new.context:
         return 0
     a, b = old.around(), new.around()
-    return 0.8 * (a[0] == b[0]) + 0.6 * (a[1] == b[1])
+    copied = bool(b[0]) and new.text.endswith(b[0]) and not (a[0] and old.text.endswith(a[0]))
+    return BEFORE * (a[0] == b[0]) + AFTER * (a[1] == b[1]) - COPIED * copied
 
 
-def _message_likeness(a: str, b: str) -> float:
+def _message_likeness(a: str, b: str, *, reworded: bool) -> float:
     if a == b:
         return 1
     names, template = _message_parts(a)
     other_names, other_template = _message_parts(b)
-    if names and names == other_names:
-        return 0.9
-    return 0.5 if template == other_template else 0
+    if names == other_names and (names or reworded):
+        return 0.95
+    return 0.5 if template == other_template or reworded else 0
 
 
 @lru_cache(maxsize=20_000)
@@ -572,7 +622,11 @@ def _message_parts(message: str) -> tuple[tuple[str, ...], str]:
 
 
 def text_likeness(a: str, b: str) -> float:
-    """0 to 1: what share of three-letter pieces two texts have in common."""
+    """0 to 1: what share of three-letter pieces two texts have in common; near 1 if one only goes on where the other ends."""
+    if a == b:
+        return 1
+    if min(len(a), len(b)) >= 12 and (a.startswith(b) or b.startswith(a)):
+        return 0.9
     one, other = _pieces(a), _pieces(b)
     return len(one & other) / (len(one | other) or 1)
 
@@ -582,30 +636,10 @@ def _pieces(text: str) -> frozenset[str]:
     return frozenset(text[at : at + 3] for at in range(max(len(text) - 2, 1)))
 
 
-def _swept(olds: list[_Item], news: list[_Item], shift: _Shift, *, strict: bool) -> list[tuple[_Item, _Item]]:
-    """For groups too large to align: equal text and message first where the lines should be, then in order."""
-    pairs: list[tuple[_Item, _Item]] = []
-    used: set[int] = set()
-    places: dict[tuple[str, str, int], list[_Item]] = defaultdict(list)
-    for new in reversed(news):
-        places[new.text[:HEAD], new.traits.message, new.place.start_line].append(new)
-    for old in olds:
-        for line in shift.expected(old.place.start_line):
-            waiting = places.get((old.text[:HEAD], old.traits.message, line))
-            if waiting:
-                new = waiting.pop()
-                used.update((id(old), id(new)))
-                pairs.append((old, new))
-                break
-    rest_old = [old for old in olds if id(old) not in used]
-    rest_new = [new for new in news if id(new) not in used]
-    return pairs + ([] if strict else _same_text(rest_old, rest_new))
-
-
 def _same_text(olds: list[_Item], news: list[_Item]) -> list[tuple[_Item, _Item]]:
-    """What is left of one rule and file with equal text, in order: code that crossed other code."""
-    waiting: dict[str, list[_Item]] = defaultdict(list)
+    """What is left of a rule with equal text in a file, in order: code that crossed other code."""
+    waiting: dict[Hashable, list[_Item]] = defaultdict(list)
     for new in reversed(news):
         if new.text:
-            waiting[new.text[:HEAD]].append(new)
-    return [(old, waiting[old.text[:HEAD]].pop()) for old in olds if waiting.get(old.text[:HEAD])]
+            waiting[new.traits.rule, new.text[:HEAD]].append(new)
+    return [(old, found.pop()) for old in olds if (found := waiting.get((old.traits.rule, old.text[:HEAD])))]

@@ -63,12 +63,12 @@ def run(scan_id: int, *, clock: Callable[[], datetime], matches: Matches | None 
         return Scan.objects.get(pk=scan_id)
     twin = Scan.objects.filter(sha256=scan.sha256, declared=scan.declared, state=ScanState.DONE).first()
     if twin is not None:
-        return _finish(scan, ScanState.DUPLICATE, at=clock(), duplicate_of=twin, counts=Summary().as_json(), **_identity_of(twin))
+        return _finish(scan, ScanState.DUPLICATE, now=clock(), duplicate_of=twin, counts=Summary().as_json(), **_identity_of(twin))
     try:
         with evidence.open_stored(bytes(scan.sha256)) as stream:
             return _persist(scan, stream, clock=clock, matches=matches)
     except (UnreadableReport, TriageError) as refusal:
-        return _finish(scan, ScanState.FAILED, at=clock(), problem=text_json(refusal.text))
+        return _finish(scan, ScanState.FAILED, now=clock(), problem=text_json(refusal.text))
 
 
 def preview(
@@ -97,7 +97,7 @@ def _claim(scan_id: int, at: datetime) -> Scan | None:
     if scan.attempts > ATTEMPTS:
         problem = Text(_("The import was begun %(times)s times and its worker died each time. The report may be too large for this "
                          "machine; the worker's log says more."), {"times": ATTEMPTS})  # fmt: skip
-        _finish(scan, ScanState.FAILED, at=at, problem=text_json(problem))
+        _finish(scan, ScanState.FAILED, now=at, problem=text_json(problem))
         return None
     return scan
 
@@ -117,7 +117,7 @@ def _persist(scan: Scan, stream: BinaryIO, *, clock: Callable[[], datetime], mat
                 report = _import(scan, stream, on_progress=on_progress, matches=matches)
                 ScanWarning.objects.bulk_create(_warnings(scan, report), batch_size=5_000)
                 return _finish(
-                    scan, ScanState.DONE, at=clock(), counts=report.summary.as_json(), notes=[text_json(n) for n in report.notes],
+                    scan, ScanState.DONE, now=clock(), counts=report.summary.as_json(), notes=[text_json(n) for n in report.notes],
                     **_identity_of(scan),
                 )  # fmt: skip
         except (IntegrityError, OperationalError) as collision:
@@ -152,9 +152,9 @@ def _is_collision(error: DatabaseError) -> bool:
     return getattr(error.__cause__, "sqlstate", "") in {"23505", "40P01", "40001"}
 
 
-def _finish(scan: Scan, state: ScanState, *, at: datetime, **values: Any) -> Scan:
-    with audit.recording(actor=scan.actor, at=at, door=scan.door, scan=scan.pk) as trail:
-        for name, value in {"state": state, "finished_at": at, "lease_until": None, **values}.items():
+def _finish(scan: Scan, state: ScanState, *, now: datetime, **values: Any) -> Scan:
+    with audit.recording(actor=scan.actor, at=now, door=scan.door, scan=scan.pk) as trail:
+        for name, value in {"state": state, "finished_at": now, "lease_until": None, **values}.items():
             setattr(scan, name, value)
         scan.save()
         trail.tell("scan", scan.pk, str(state), after={"counts": scan.counts, "problem": scan.problem})
@@ -187,7 +187,7 @@ def _declaration(declared: Mapping[str, Any]) -> dict[str, Any]:
 
 def _options(declared: Mapping[str, Any]) -> ParseOptions:
     return ParseOptions(
-        zone=_zone(declared.get("zone", settings.TIME_ZONE)),
+        zone=_zone(declared.get("zone", settings.REPORT_TIME_ZONE)),
         mapping=declared.get("mapping"),
         account=declared.get("account", ""),
         repository=declared.get("repository", ""),

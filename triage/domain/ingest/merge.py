@@ -110,7 +110,8 @@ def _time_of(run: Run, scan: Scan, report: Report) -> datetime:
         return scan.received_at
     if run.at > scan.received_at + CLOCK_SKEW:
         report.notes.append(Text(FUTURE, {"at": run.at.isoformat(timespec="minutes")}))
-    return min(run.at, scan.received_at)
+    # Whole seconds: the formats of one run cut its time differently, and none of them is older than the others.
+    return min(run.at, scan.received_at).replace(microsecond=0)
 
 
 def _lock(scanner: str) -> None:
