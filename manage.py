@@ -1,11 +1,8 @@
-#!/usr/bin/env python
-"""Django's door: `python manage.py …`; `cspm …` is the same with shorter words."""
+"""`python manage.py COMMAND`: what `cspm` does, and Django's own commands."""
 
-import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cspm.settings")
-    from django.core.management import execute_from_command_line
+from cspm.cli import manage
 
-    execute_from_command_line(sys.argv)
+if __name__ == "__main__":
+    sys.exit(manage())

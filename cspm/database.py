@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 
 import environ as django_environ
 
-from cspm.embedded.cluster import APP_ROLE, DATABASE, OWNER_ROLE, DatabaseUnavailable, gettext_noop
+from cspm.embedded.cluster import APP_ROLE, DATABASE, OWNER_ROLE, DatabaseUnavailable
+from cspm.language import gettext_noop
 
 __all__ = ["APP_ROLE", "OWNER_ROLE", "DatabaseUnavailable", "Role", "connection_settings"]
 
@@ -30,7 +31,11 @@ def connection_settings(environ: Mapping[str, str], role: str = "app") -> dict[s
     if not url and owner_url:
         raise DatabaseUnavailable(gettext_noop("DATABASE_OWNER_URL is set, but DATABASE_URL, for the application itself, isn't."))
     if not url:
-        settings = {"ENGINE": "cspm.embedded", "NAME": DATABASE, "USER": OWNER_ROLE if role == "owner" else APP_ROLE}
+        settings: dict[str, Any] = {
+            "ENGINE": "cspm.embedded",
+            "NAME": DATABASE,
+            "USER": OWNER_ROLE if role == "owner" else APP_ROLE,
+        }
     elif role == "owner":
         settings = _from_url("DATABASE_OWNER_URL" if owner_url else "DATABASE_URL", owner_url or url)
     else:
@@ -43,7 +48,7 @@ def connection_settings(environ: Mapping[str, str], role: str = "app") -> dict[s
 
 
 def _from_url(name: str, url: str) -> dict[str, Any]:
-    settings = {}
+    settings: dict[str, Any] = {}
     if url.startswith(("postgres://", "postgresql://")):  # else it warns, with the password in the warning
         settings = cast("dict[str, Any]", django_environ.Env.db_url_config(url))
     if not settings.get("NAME"):

@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend, on the embedded server: joined when a connection is opened, so that what needs none starts none."""
+"""Django's PostgreSQL backend on the embedded server, which is joined when a connection is opened: no connection, no server."""
 
 import os
 from typing import Any

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cspm.language import gettext_noop
+
 OWNER_ROLE = "cspm_owner"
 APP_ROLE = "cspm_app"
 DATABASE = "cspm"
@@ -25,11 +27,6 @@ out end before and begin after it. `nobody` and `postgres` are shared with progr
 SYSTEM_FOLDER = Path("/var/lib/cspm-triage")
 LONGEST_SOCKET_PATH = 107 if os.uname().sysname == "Linux" else 103
 MEGABYTE = 2**20
-
-
-def gettext_noop(message: str) -> str:
-    """Mark for translation; the guard has no Django."""
-    return message
 
 
 class DatabaseUnavailable(Exception):
@@ -62,7 +59,7 @@ class Account:
 
 
 def account_for(home: Path) -> Account | None:
-    """None for an ordinary user, whose server runs as that user. Under root: whoever owns CSPM_HOME, else an account of its own."""
+    """None for an ordinary user, whose server runs as that user. Under root: who owns CSPM_HOME, else an account of its own."""
     if os.geteuid() != 0:
         return None
     status = home.stat()
@@ -77,7 +74,7 @@ def environment() -> dict[str, str]:
 def run(command: list[str], account: Account | None, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run one of PostgreSQL's programs to its end as the account. Raises DatabaseUnavailable when that account can't be taken."""
     try:
-        return subprocess.run(  # noqa: S603 - our own programs
+        return subprocess.run(
             command,
             **(account.process() if account else {}),
             **options,
@@ -103,7 +100,7 @@ _NO_ACCOUNT = gettext_noop(
 
 def _can_become(account: Account) -> bool:
     try:
-        return subprocess.run(["/bin/true"], **account.process(), cwd="/", check=False).returncode == 0  # noqa: S603
+        return subprocess.run(["/bin/true"], **account.process(), cwd="/", check=False).returncode == 0
     except OSError:
         return False
 
@@ -128,7 +125,7 @@ def database_folder(home: Path, account: Account | None) -> tuple[Path, bool]:
     if folder.is_symlink() and not folder.exists():
         raise DatabaseUnavailable(
             gettext_noop("%(link)s points to %(target)s, which isn't there. Is a disk not mounted?"),
-            link=str(folder), target=os.readlink(folder),
+            link=str(folder), target=str(folder.readlink()),
         )  # fmt: skip
     new = not folder.exists()
     _make_private(folder.resolve(), account)  # an old one too: a copy made by root has lost the server's group
@@ -205,12 +202,12 @@ def installation(package: Path, data: Path, account: Account | None) -> Path:
         raise DatabaseUnavailable(
             gettext_noop("The embedded PostgreSQL has no programs that run on this machine (%(machine)s). "
                          "Set DATABASE_URL to a PostgreSQL server of yours."),
-            machine=" ".join((os.uname().sysname, os.uname().machine)),
+            machine=f"{os.uname().sysname} {os.uname().machine}",
         )  # fmt: skip
     wanted = int((data / "PG_VERSION").read_text()) if data.exists() else max(versions)
     if wanted not in versions:
         raise DatabaseUnavailable(
-            gettext_noop("The database in %(data)s was written by PostgreSQL %(wanted)d, and CSPM Triage now comes with %(found)s. "
+            gettext_noop("The database in %(data)s was written by PostgreSQL %(wanted)d, CSPM Triage now comes with %(found)s. "
                          "Go back to the version of CSPM Triage that wrote it, take a dump, and restore it with this one."),
             data=str(data), wanted=wanted, found=", ".join(map(str, sorted(versions))),
         )  # fmt: skip
@@ -219,7 +216,7 @@ def installation(package: Path, data: Path, account: Account | None) -> Path:
 
 def _version(program: Path) -> str:
     try:
-        return subprocess.run([program, "--version"], env=environment(), capture_output=True, text=True, check=False).stdout  # noqa: S603
+        return subprocess.run([program, "--version"], env=environment(), capture_output=True, text=True, check=False).stdout
     except OSError:
         return ""
 
@@ -261,7 +258,7 @@ def _open_to_read(top: Path) -> None:
     top.chmod(0o755)
     for path in top.rglob("*"):
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) and path.stat().st_mode & 0o100 else 0o644)
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 # A new database --------------------------------------------------------------------------------------------------------------
@@ -280,7 +277,7 @@ def create(data: Path, program: Path, account: Account | None) -> None:
         # initdb wants a user with a name, which the server's account needn't have: a named one makes the files where it can,
         # and they change hands.
         named = _named(account)
-        scratch = Path(tempfile.mkdtemp(prefix="cspm-", dir="/tmp"))  # noqa: S108 - private, and every user can reach it
+        scratch = Path(tempfile.mkdtemp(prefix="cspm-", dir="/tmp"))
         try:
             named.own(scratch)
             _initialise(scratch / "data", program, named)
@@ -347,7 +344,9 @@ def sync_folder(folder: Path) -> None:
 def plain_words(output: str, data: Path) -> str:
     """The message id that says best why PostgreSQL did not start, by what it printed. Parameters: detail, folder."""
     if "No space left on device" in output or "Disk quota exceeded" in output:
-        return gettext_noop("The disk that holds %(folder)s is full. Free some space and start again; nothing that was saved is lost.")
+        return gettext_noop(
+            "The disk that holds %(folder)s is full. Free some space and start again; nothing that was saved is lost."
+        )
     if "Cannot allocate memory" in output or "could not map anonymous shared memory" in output:
         return gettext_noop("There isn't enough free memory to start PostgreSQL: %(detail)s")
     if "Read-only file system" in output:
@@ -402,7 +401,7 @@ def _settings(folder: Path, socket: Path) -> list[tuple[str, str, str]]:
     # A sixteenth: the rest of the memory is for imports and pages, and for the system's file cache, which PostgreSQL uses too.
     buffers = max(64, min(512, memory // 16 // MEGABYTE))
     return [
-        ("hba_file", str(folder / "pg_hba.conf"), "Beside the data, not in it: under root the server can't change who is let in."),
+        ("hba_file", str(folder / "pg_hba.conf"), "Beside the data, not in it: under root the server can't change it."),
         ("ident_file", "/dev/null", "No user names are mapped."),
         ("listen_addresses", "", "No port: only this machine, only through the socket."),
         ("port", PORT, "Names the socket's file."),
@@ -411,15 +410,15 @@ def _settings(folder: Path, socket: Path) -> list[tuple[str, str, str]]:
         ("shared_buffers", f"{buffers}MB", "Sized by the memory this machine (or container) has; the default is 128 MB."),
         ("effective_cache_size", f"{max(256, memory // 2 // MEGABYTE)}MB", "What the system's file cache will likely hold."),
         ("work_mem", "16MB", "Sorts and hashes of an import's chunk and of a facet count fit in; few connections are ever busy."),
-        ("maintenance_work_mem", f"{max(64, min(256, memory // 32 // MEGABYTE))}MB", "Index builds and vacuum after a big import."),
+        ("maintenance_work_mem", f"{max(64, min(256, memory // 32 // MEGABYTE))}MB", "Index builds and vacuum."),
         ("huge_pages", "off", "Where a container is granted none, trying them ends in a bus error."),
-        ("dynamic_shared_memory_type", _shared_memory(), "mmap where /dev/shm is too small for parallel queries (Docker gives it 64 MB)."),
-        ("jit", "off", "Compiling costs more than these short queries take; measured: tens of ms a page."),
+        ("dynamic_shared_memory_type", _shared_memory(), "mmap where /dev/shm is too small for parallel queries (Docker)."),
+        ("jit", "off", "Compiling a plan takes longer than these short queries run."),
         ("random_page_cost", "1.1", "Solid-state disks and a warm cache: an index is nearly always right."),
         ("io_method", "sync", "Its workers help cold reads from slow disks only, and would be three more processes."),
         ("max_connections", "100", "Two web processes, a few workers, commands; test runs add theirs."),
         ("synchronous_commit", "on", "What a person was told is saved is saved, whatever happens to the power."),
-        ("wal_level", "minimal", "Nothing is replicated, so bulk loads into new tables and index builds needn't be logged twice."),
+        ("wal_level", "minimal", "Nothing is replicated: bulk loads into new tables and index builds skip the log."),
         ("max_wal_senders", "0", "Required by wal_level minimal; saves a process as well."),
         ("max_logical_replication_workers", "0", "One idle process less."),
         ("wal_compression", "pglz", "An import touches most pages: their full images shrink several times for little CPU."),
@@ -427,11 +426,11 @@ def _settings(folder: Path, socket: Path) -> list[tuple[str, str, str]]:
         ("min_wal_size", "64MB", "An idle installation gives the space back."),
         ("checkpoint_timeout", "15min", "Fewer full page images; recovery after a crash still takes seconds."),
         ("autovacuum_vacuum_insert_scale_factor", "0.05", "Index-only scans need a fresh visibility map after an import."),
-        ("autovacuum_analyze_scale_factor", "0.02", "A first import must not be planned with an empty table's statistics for long."),
+        ("autovacuum_analyze_scale_factor", "0.02", "What a first import changed is planned with new statistics soon."),
         ("default_text_search_config", "pg_catalog.simple", "Identifiers are no language; the same as on a server of yours."),
         ("timezone", "UTC", "Instants in, instants out; Django sets its own for its connections anyway."),
         ("log_timezone", "UTC", "The log compares with the application's."),
-        ("log_min_messages", "log", "Failed statements reach the application's log, with what the user did; here only the server's own."),
+        ("log_min_messages", "log", "Failed statements reach the application's log; here the server's own matters."),
         ("log_checkpoints", "off", "They say nothing to an owner of this product."),
         ("restart_after_crash", "on", "A killed backend costs a moment, not the service."),
     ]  # fmt: skip

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from cspm.embedded import cluster
-from cspm.embedded.cluster import Account, DatabaseUnavailable, gettext_noop
+from cspm.embedded.cluster import Account, DatabaseUnavailable
+from cspm.language import gettext_noop
 
 LOOK_SECONDS = 0.1
 STOP_SECONDS = 60  # a fast shutdown writes out what is in memory
@@ -63,7 +64,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and return when it takes connections, however long its repair after a crash takes. Raises DatabaseUnavailable."""
+        """Start it; return when it takes connections, however long its repair after a crash lasts. Raises DatabaseUnavailable."""
         lock = self._lock()
         try:
             # Nobody of ours lives, so these are left from a crash; PostgreSQL itself would trust the process number in them.
@@ -72,7 +73,7 @@ class Server:
             configuration = cluster.write_configuration(self.folder, self.socket, self.account)
             with self._log() as log:
                 said_before = log.tell()
-                self.process = subprocess.Popen(  # noqa: S603 - our own program
+                self.process = subprocess.Popen(
                     [self.program / "bin" / "postgres", "-D", self.data, "-c", f"config_file={configuration}"],
                     **(self.account.process() if self.account else {}),
                     cwd="/",
@@ -105,7 +106,9 @@ class Server:
                     folder=str(self.data),
                 )
             if time.monotonic() > patience:  # its guard was killed, and this system didn't take the server along
-                cluster.run([str(self.program / "bin" / "pg_ctl"), "stop", "-D", str(self.data), "-m", "fast", "-W"], self.account)
+                cluster.run(
+                    [str(self.program / "bin" / "pg_ctl"), "stop", "-D", str(self.data), "-m", "fast", "-W"], self.account
+                )
                 patience, asked = time.monotonic() + STOP_SECONDS, True
             time.sleep(0.05)
         return handle
@@ -125,7 +128,7 @@ class Server:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready"  # noqa: PLR2004
+        return len(lines) >= 8 and lines[7].strip() == "ready"
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -200,7 +203,7 @@ def _nobody_left(server: Server, users: int) -> Iterator[None]:
             try:
                 server.start()
             except (DatabaseUnavailable, OSError) as error:  # a full disk, say: somebody may be making room
-                print(f"{time.strftime('%F %T')} {error}", file=sys.stderr, flush=True)  # noqa: T201 - goes to guard.log
+                sys.stderr.write(f"{time.strftime('%F %T')} {error}\n")  # goes to guard.log
                 again_at, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE)
         time.sleep(LOOK_SECONDS)
     yield

@@ -13,8 +13,10 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cspm.embedded.cluster import DatabaseUnavailable, gettext_noop
+from cspm.embedded.cluster import DatabaseUnavailable
 from cspm.embedded.guard import open_lock, taken
+from cspm.language import gettext as _
+from cspm.language import gettext_noop
 
 ADDRESS = "CSPM_DATABASE_SOCKET"
 """Environment variable by which children inherit the server their parent joined, without joining themselves."""
@@ -36,7 +38,7 @@ _one_at_a_time = threading.Lock()
 
 
 def join(home: Path, environ: MutableMapping[str, str]) -> str:
-    """The folder of the server's socket, the server being up; started if need be. Cheap when it is up: call it before each connection.
+    """The folder of the server's socket, the server being up, or started. Cheap when it is up: call it before each connection.
 
     The server stays until this process ends or calls `leave`, and its children find it by `environ[ADDRESS]`. A child that
     inherited the address doesn't join, unless the server its parent had is gone. Raises DatabaseUnavailable.
@@ -52,8 +54,8 @@ def join(home: Path, environ: MutableMapping[str, str]) -> str:
         except OSError as error:
             _let_go()
             raise DatabaseUnavailable(
-                gettext_noop("The database's files in %(home)s can't be used: %(error)s. Start CSPM Triage as the user who owns them, "
-                             "or set CSPM_HOME to another folder."),
+                gettext_noop("The database's files in %(home)s can't be used: %(error)s. Start CSPM Triage as the user who owns "
+                             "them, or set CSPM_HOME to another folder."),
                 home=str(home), error=f"{error.filename}: {error.strerror}",
             ) from error  # fmt: skip
         except BaseException:
@@ -127,7 +129,7 @@ def _start_guard(home: Path, run: Path) -> None:
         )  # fmt: skip
     (run / "guard.log").unlink(missing_ok=True)  # root's, perhaps, from the last time
     with (run / "guard.log").open("w") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             # Without site-packages: it lives as long as the service does, so it should be small.
             [sys.executable, "-S", "-E", "-s", "-m", "cspm.embedded.guard", home, package.submodule_search_locations[0]],
             cwd=_ROOT,
@@ -139,33 +141,37 @@ def _start_guard(home: Path, run: Path) -> None:
         )
     with process:
         try:
-            answer, _ = process.communicate(timeout=_PATIENCE)
+            answer = process.communicate(timeout=_PATIENCE)[0]
         except subprocess.TimeoutExpired:
             _say_wait()
-            answer, _ = process.communicate()
+            answer = process.communicate()[0]
     _understand(json.loads(answer or "{}"), run)
 
 
 def _understand(answer: dict[str, object], run: Path) -> None:
     if not answer:
         raise DatabaseUnavailable(
-            gettext_noop("The process that should start PostgreSQL ended without a word; see %(log)s."), log=str(run / "guard.log")
+            gettext_noop("The process that should start PostgreSQL ended without a word; see %(log)s."),
+            log=str(run / "guard.log"),
         )
     if message := answer.get("message"):
         params = answer["params"]
         assert isinstance(params, dict)  # noqa: S101 - the guard's own answer
         raise DatabaseUnavailable(str(message), **params)
     for folder in answer.get("notes") or []:  # type: ignore[attr-defined]
-        _say(f"The database lies in {folder}: PostgreSQL doesn't run as root, and its own user can't reach CSPM_HOME.")
+        _say(
+            _("The database lies in %(folder)s: PostgreSQL doesn't run as root, and its own user can't reach CSPM_HOME.")
+            % {"folder": folder}
+        )
 
 
 def _say_wait() -> float:
-    _say("PostgreSQL is still starting. After a crash it first repairs its files, which can take minutes.")
+    _say(_("PostgreSQL is still starting. After a crash it first repairs its files, which can take minutes."))
     return time.monotonic() + 60
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - to the person at the terminal, before there is any logging
+    sys.stderr.write(f"{text}\n")  # to the person at the terminal, before there is any logging
 
 
 def leave() -> None:

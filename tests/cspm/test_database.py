@@ -226,7 +226,9 @@ def test_killed_guard_takes_the_server_along_and_the_next_user_starts_both(home)
 def test_stale_files_of_a_crash_stop_nothing_even_when_the_process_number_is_taken(home):
     User(home).leaves()
     socket = home / "database" / "socket" / ".s.PGSQL.5432"
-    (home / "database" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n{home}/database/data\n1\n5432\n{socket.parent}\n\n1 1\nready\n")
+    (home / "database" / "data" / "postmaster.pid").write_text(
+        f"{os.getpid()}\n{home}/database/data\n1\n5432\n{socket.parent}\n\n1 1\nready\n"
+    )
     socket.touch()
     socket.with_name(".s.PGSQL.5432.lock").write_text(f"{os.getpid()}\n")
     (home / "run" / "address").write_text(str(socket.parent))
@@ -310,7 +312,7 @@ def test_home_that_the_servers_user_cannot_reach_keeps_its_data_in_a_system_fold
 
 
 def test_package_without_programs_for_this_machine_says_so(tmp_path):
-    with pytest.raises(database.DatabaseUnavailable, match="no programs that run on this machine .* Set DATABASE_URL"):
+    with pytest.raises(database.DatabaseUnavailable, match=r"no programs that run on this machine .* Set DATABASE_URL"):
         cluster.installation(tmp_path, tmp_path / "data", None)
 
 
