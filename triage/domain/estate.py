@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 from triage.domain.tags import CACHED, Tags, fold, joined, plain, values
 from triage.models import Criticality, Environment
@@ -19,8 +20,8 @@ CRITICALITY_KEYS = (
 _ENVIRONMENTS: dict[Environment, frozenset[str]] = {
     Environment.PRODUCTION: frozenset({"prod", "production", "prd", "live", "pro"}),
     Environment.STAGING: frozenset({
-        "preprod", "preproduction", "preprd", "ppd", "pprd", "pp", "staging", "stage", "stg", "stag", "uat", "recette", "rec", "rct",
-        "qualif", "qualification", "qlf", "preview", "homologation", "acceptance", "integration", "int",
+        "preprod", "preproduction", "preprd", "ppd", "pprd", "pp", "staging", "stage", "stg", "stag", "uat", "recette", "rec",
+        "rct", "qualif", "qualification", "qlf", "preview", "homologation", "acceptance", "integration", "int",
     }),
     Environment.TEST: frozenset({
         "test", "tests", "testing", "tst", "qa", "qal", "sandbox", "sbx", "sand", "bacasable", "poc", "demo", "lab", "labo",
@@ -94,7 +95,7 @@ def criticality_named(value: str, *, key: str = "") -> int:
 def _environment_in(text: str, *, ignored: frozenset[str]) -> str:
     words = [word.rstrip("0123456789") for word in re.findall(r"[^\W_]+", fold(text))]
     # `pre-prod` and `non prod` are one word, whatever stands between.
-    told = {*words, *(first + second for first, second in zip(words, words[1:], strict=False))} - ignored
+    told = {*words, *(first + second for first, second in pairwise(words))} - ignored
     if told & _NOT_PRODUCTION:
         found = {_BY_WORD[word] for word in told if word in _BY_WORD} - {Environment.PRODUCTION.value}
         return min(found, key=_STRICTEST.index, default=Environment.STAGING.value)  # the strictest that it may be

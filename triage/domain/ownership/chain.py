@@ -12,6 +12,8 @@ from triage.domain.tags import Tags, joined, spellings
 from triage.models import Account, Member, OwnerRule, Team
 from triage.ports import Text
 
+__all__ = ["RULES_LOCK", "AccountFacts", "Chain", "account_facts", "account_map", "saved_rules", "team_facts"]
+
 MEMO = 50_000  # answers kept; then the memory is emptied and fills again
 RULES_LOCK = 0x6F776E6572  # advisory lock: held by who resolves by the rules it has read, waited for by who changed them
 

@@ -42,7 +42,7 @@ class TeamFacts:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a value names. `teams`: one, none (nobody here), or several that it may mean alike. `part`: of several names, the one."""
+    """What a value names. `teams`: one, none (nobody here), or several alike. `part`: of several names, the one."""
 
     teams: tuple[TeamFacts, ...]
     how: How = How.SLUG
@@ -111,7 +111,7 @@ def _parts(text: str) -> list[str]:
     found: list[str] = []
     for piece in SEVERAL.split(text):
         found.append(piece)
-        found += ADDRESS.findall(piece) if "@" in piece else JOINED.split(piece)
+        found += ADDRESS.findall(piece) or JOINED.split(piece)
     return [part for part in (part.strip() for part in found) if part and part != text]
 
 

@@ -21,7 +21,7 @@ APPLIED = "the owner rules were applied to the whole estate"
 class Summary:
     """What a run over the estate did. `explained`: assets that keep their owner and now have another reason for it.
 
-    `rejudged`: assets whose environment or criticality changed. `findings`: how many followed their asset or their path.
+    `rejudged`: assets whose environment or criticality changed. `findings`: how many followed their asset.
     """
 
     assets: int = 0
@@ -34,8 +34,8 @@ class Summary:
 def resolve_all(*, actor: Actor, at: datetime, reason: str = APPLIED) -> Summary:
     """Ask for the whole estate again and write what changed: assets, and the findings that follow unless pinned.
 
-    In chunks of 20,000, each a transaction of its own, so that people can work meanwhile; stopped in the middle, the next run does
-    the rest. An import under way is waited for, as it has read older rules; one that begins now reads the new ones.
+    In chunks of 20,000, each a transaction of its own, so that people can work meanwhile; stopped in the middle, the next run
+    does the rest. An import under way is waited for, as it has read older rules; one that begins now reads the new ones.
     """
     actor.demand(Right.CONFIGURE)
     with transaction.atomic():
@@ -44,8 +44,6 @@ def resolve_all(*, actor: Actor, at: datetime, reason: str = APPLIED) -> Summary
     run = _Run(actor, at, reason, Summary())
     for changed in survey.changed_assets():
         run.write_assets(changed, together=survey.together)
-    for changed in survey.changed_findings():
-        run.write_findings(changed)
     run.summary.assets = survey.assets
     return run.summary
 
@@ -73,8 +71,8 @@ class _Run:
 
     def _write_chunk(self, chunk: list[tuple[int, Changed]], trails: dict[bytes, int]) -> None:
         rows = [
-            (number, new.held.tag_set, new.held.trail, new.answer.team_id, trails[new.answer.digest], new.environment, new.criticality)
-            for number, new in chunk
+            (n, new.held.tag_set, new.held.trail, new.answer.team_id, trails[new.answer.digest], new.environment, new.criticality)
+            for n, new in chunk
         ]
         with connection.cursor() as cursor:
             cursor.execute(_WRITE_ASSETS, [*map(list, zip(*rows, strict=True)), self.at, self.at])
@@ -86,7 +84,7 @@ class _Run:
         self._judge_again([number for number, _moved, _explained, rejudged in written if rejudged])
 
     def _follow(self, assets: list[int]) -> None:
-        """Findings of these assets take their owner and environment; a path decides the owner of findings in code."""
+        """Findings of these assets take their owner, unless pinned, and their environment."""
         for rows in batches(_FOLLOWING, [assets], CHUNK):
             with connection.cursor() as cursor:
                 cursor.execute(_FOLLOW, [[number for (number,) in rows], self.at])
@@ -99,17 +97,6 @@ class _Run:
             findings = [number for (number,) in rows]
             sla.recompute(findings, at=self.at)
             risk.rescore(findings)
-
-    def write_findings(self, changed: list[Changed]) -> None:
-        if not changed:
-            return
-        trails = trail_ids(new.answer for new in changed)
-        rows = [(new.held.sample, new.held.trail, new.answer.team_id, trails[new.answer.digest]) for new in changed]
-        with recording(actor=self.actor.name, at=self.at, door=self.actor.door, reason=self.reason):
-            _keep_imports_out()
-            with connection.cursor() as cursor:
-                cursor.execute(_WRITE_FINDINGS, [*map(list, zip(*rows, strict=True)), self.at])
-                self.summary.findings += cursor.rowcount
 
 
 def _alike(changed: list[Changed]) -> Iterator[tuple[int, Changed]]:
@@ -155,7 +142,6 @@ FROM held
 
 _FOLLOWS = """
 f.environment <> a.environment OR NOT f.pinned AND (f.team_id, f.trail_id) IS DISTINCT FROM (a.team_id, a.trail_id)
-    AND NOT EXISTS (SELECT 1 FROM triage_codeplace p WHERE p.finding_id = f.id)
 """
 _FOLLOWING = f"""
 SELECT f.id FROM triage_finding f JOIN triage_asset a ON a.id = f.asset_id
@@ -163,21 +149,12 @@ WHERE f.asset_id = ANY(%s) AND ({_FOLLOWS}) ORDER BY f.id
 """
 _FOLLOW = f"""
 WITH locked AS MATERIALIZED (
-    SELECT f.id, f.asset_id, f.pinned OR EXISTS (SELECT 1 FROM triage_codeplace p WHERE p.finding_id = f.id) AS keeps
-    FROM triage_finding f WHERE f.id = ANY(%s) ORDER BY f.id FOR UPDATE
+    SELECT id, asset_id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE
 )
 UPDATE triage_finding f
 SET environment = a.environment, changed_at = %s,
-    team_id = CASE WHEN l.keeps THEN f.team_id ELSE a.team_id END, trail_id = CASE WHEN l.keeps THEN f.trail_id ELSE a.trail_id END
+    team_id = CASE WHEN f.pinned THEN f.team_id ELSE a.team_id END,
+    trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE a.trail_id END
 FROM locked l JOIN triage_asset a ON a.id = l.asset_id
 WHERE f.id = l.id AND ({_FOLLOWS})
-"""
-_WRITE_FINDINGS = """
-WITH wanted AS (
-    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS w(id, trail_before, team_id, trail_id)
-), locked AS MATERIALIZED (
-    SELECT f.id, w.team_id, w.trail_id FROM triage_finding f JOIN wanted w ON w.id = f.id AND w.trail_before = f.trail_id
-    WHERE NOT f.pinned ORDER BY f.id FOR UPDATE OF f
-)
-UPDATE triage_finding f SET team_id = l.team_id, trail_id = l.trail_id, changed_at = %s FROM locked l WHERE f.id = l.id
 """

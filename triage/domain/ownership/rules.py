@@ -100,7 +100,7 @@ Ask = Callable[[Subject], Iterable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A step, ready to be asked. `reads`: what of the subject its answer depends on. `keys`: the asset's tags that it looks at."""
+    """A step, ready to be asked. `reads`: what of the subject its answer depends on. `keys`: the asset's tags that count."""
 
     id: int | None
     kind: str
@@ -227,9 +227,7 @@ def _path(params: Mapping[str, Any], names: Names) -> tuple[set[str], Ask]:
 
 def _pattern(params: Mapping[str, Any], names: Names) -> tuple[set[str], Ask]:
     texts = (PATTERN_MATCHED, PATTERN_NOBODY, PATTERN_UNKNOWN)
-    owned = [
-        _owned(entry, names, fits=identifier_pattern(entry["pattern"]), texts=texts) for entry in params.get("patterns", ())
-    ]
+    owned = [_owned(entry, names, fits=identifier_pattern(entry["pattern"]), texts=texts) for entry in params.get("patterns", ())]
 
     def ask(subject: Subject) -> Iterable[Answer]:
         return [next((o.answer for o in owned if o.fits(subject.asset)), Answer(Result.SKIPPED, Text(PATTERN_NOTHING)))]

@@ -13,7 +13,7 @@ from django.db import connection
 
 from triage.domain import estate
 from triage.domain.access import Actor, Right
-from triage.domain.ownership.chain import Chain, account_map, team_facts
+from triage.domain.ownership.chain import AccountFacts, Chain, account_facts, team_facts
 from triage.domain.ownership.steps import Resolution, from_json
 from triage.domain.tags import Tags, of_json
 from triage.models import Account, Asset, OwnerRule, OwnerTrail, TagSet, Team
@@ -26,21 +26,19 @@ Way = tuple[int | None, int | None]  # from team, to team
 
 @dataclass(frozen=True, slots=True)
 class OwnerMove:
-    """So many assets (and findings in code) would go from one owner to another; None is nobody. `samples`: some of their uids."""
+    """So many assets would go from one owner to another (slugs; None is nobody). `samples`: uids of some."""
 
     before: str | None
     after: str | None
     assets: int
-    findings: int = 0
     samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """A dry run. `findings`: in code, where the path may decide; all others follow their asset. `moves`: most assets first."""
+    """A dry run over `assets` assets. `moves`: most assets first."""
 
     assets: int
-    findings: int
     moves: tuple[OwnerMove, ...]
 
     @property
@@ -50,7 +48,7 @@ class Diff:
 
 
 class Held(NamedTuple):
-    """What is stored of `n` assets alike, or of one place in code. `sample`: id of one of them. `path`: '' for no place in code."""
+    """What is stored of `n` assets alike. `sample`: the id of one. `uid`, `path`: '' where nobody asks for them."""
 
     account: int
     tag_set: int
@@ -76,15 +74,14 @@ class Changed(NamedTuple):
 class Survey:
     """A reader of the estate under one chain. Remembers tag sets and trails, in bounded memory.
 
-    `assets`, `places`: how many assets and findings in code it has read so far.
+    `assets`: how many it has read so far.
     """
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
-        self.assets = self.places = 0
-        self._facts = account_map()
-        rows = Account.objects.values_list("pk", "environment", "criticality")
-        self._inherited = {pk: (environment, criticality) for pk, environment, criticality in rows}
+        self.assets = 0
+        self._facts: dict[int, AccountFacts] = {}
+        self._inherited: dict[int, tuple[str, int]] = {}
         self._tags: dict[int, Tags] = {}
         self._trails: dict[int, tuple[bytes, object]] = {}
 
@@ -97,12 +94,6 @@ class Survey:
         """Assets that should change: of each batch those that differ from what is stored."""
         for batch in _stream(_TOGETHER if self.together else _ONE_BY_ONE):
             self.assets += sum(held.n for held in batch)
-            yield self._changed(batch)
-
-    def changed_findings(self) -> Iterator[list[Changed]]:
-        """Findings in code that should change: they have a path of their own."""
-        for batch in _stream(_PLACES):
-            self.places += len(batch)
             yield self._changed(batch)
 
     def _changed(self, batch: list[Held]) -> list[Changed]:
@@ -133,6 +124,9 @@ class Survey:
             self._tags.clear()
         if len(self._trails) > KEPT:
             self._trails.clear()
+        for account in Account.objects.filter(pk__in={held.account for held in batch} - self._facts.keys()):
+            self._facts[account.pk] = account_facts(account)
+            self._inherited[account.pk] = (account.environment, account.criticality)
         tag_sets = {held.tag_set for held in batch} - self._tags.keys()
         for pk, stored in TagSet.objects.filter(pk__in=tag_sets).values_list("pk", "tags"):
             self._tags[pk] = of_json(stored)
@@ -148,16 +142,10 @@ def _reason(answer: Resolution) -> object:
     return step and (step.kind, step.name, step.why.message, dict(step.why.params))
 
 
-# A file is an asset of its repository (provider `code`) and its uid is the path.
 _ASSET_COLUMNS = "a.account_id, a.tag_set_id, a.team_id, a.trail_id, a.environment, a.criticality"
-_PATH = "CASE WHEN a.type = 'file' AND c.provider = 'code' THEN a.uid ELSE '' END"
+_PATH = "CASE WHEN c.provider = 'code' THEN a.uid ELSE '' END"  # a file is an asset of its repository
 _TOGETHER = f"SELECT {_ASSET_COLUMNS}, count(*), min(a.id), '', '' FROM triage_asset a GROUP BY 1, 2, 3, 4, 5, 6"
 _ONE_BY_ONE = f"SELECT {_ASSET_COLUMNS}, 1, a.id, a.uid, {_PATH} FROM triage_asset a JOIN triage_account c ON c.id = a.account_id"
-_PLACES = (
-    "SELECT f.account_id, a.tag_set_id, f.team_id, f.trail_id, a.environment, a.criticality, 1, f.id, a.uid, p.path"
-    " FROM triage_codeplace p JOIN triage_finding f ON f.id = p.finding_id JOIN triage_asset a ON a.id = f.asset_id"
-    " WHERE NOT f.pinned"
-)
 
 
 def _stream(query: str) -> Iterator[list[Held]]:
@@ -165,7 +153,7 @@ def _stream(query: str) -> Iterator[list[Held]]:
         yield [Held(*row) for row in rows]
 
 
-def batches(query: str, params: Sequence[object], size: int) -> Iterator[list[Any]]:
+def batches(query: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]:
     """The rows, by a cursor in the server: memory does not grow with the estate."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(query, params)
@@ -178,7 +166,6 @@ def preview(*, actor: Actor, rules: Sequence[OwnerRule] | None = None) -> Diff:
     actor.demand(Right.CONFIGURE)
     survey = Survey(Chain.load() if rules is None else Chain(rules, team_facts()))
     assets: Counter[Way] = Counter()
-    findings: Counter[Way] = Counter()
     samples: dict[Way, list[int]] = {}
     for changed in survey.changed_assets():
         for new in changed:
@@ -187,22 +174,14 @@ def preview(*, actor: Actor, rules: Sequence[OwnerRule] | None = None) -> Diff:
                 assets[way] += new.held.n
                 if len(some := samples.setdefault(way, [])) < SAMPLES:
                     some.append(new.held.sample)
-    for changed in survey.changed_findings():
-        findings.update((new.held.team, new.answer.team_id) for new in changed if new.held.team != new.answer.team_id)
-    return Diff(survey.assets, survey.places, _moves(assets, findings, samples))
+    return Diff(survey.assets, _moves(assets, samples))
 
 
-def _moves(assets: Counter[Way], findings: Counter[Way], samples: dict[Way, list[int]]) -> tuple[OwnerMove, ...]:
+def _moves(assets: Counter[Way], samples: dict[Way, list[int]]) -> tuple[OwnerMove, ...]:
     slugs: dict[int | None, str | None] = {None: None, **dict(Team.objects.values_list("pk", "slug"))}
     uids = dict(Asset.objects.filter(pk__in=[pk for some in samples.values() for pk in some]).values_list("pk", "uid"))
     moves = [
-        OwnerMove(
-            before=slugs[way[0]],
-            after=slugs[way[1]],
-            assets=assets[way],
-            findings=findings[way],
-            samples=tuple(uids[pk] for pk in samples.get(way, ())),
-        )
-        for way in {*assets, *findings}
+        OwnerMove(before=slugs[way[0]], after=slugs[way[1]], assets=n, samples=tuple(uids[pk] for pk in samples[way]))
+        for way, n in assets.items()
     ]
-    return tuple(sorted(moves, key=lambda move: (-move.assets, -move.findings, move.before or "", move.after or "")))
+    return tuple(sorted(moves, key=lambda move: (-move.assets, move.before or "", move.after or "")))

@@ -1,0 +1,99 @@
+"""A hand that gives a finding to a team, against the chain, until it is released."""
+
+import difflib
+from collections.abc import Mapping
+from datetime import datetime
+
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import lifecycle
+from triage.domain.access import Actor, Right
+from triage.domain.audit import recording
+from triage.domain.errors import Invalid, NotFound
+from triage.domain.ownership.chain import Chain, account_facts
+from triage.domain.ownership.steps import Resolution, Result, Step, resolution
+from triage.domain.ownership.trails import trail_ids
+from triage.domain.tags import of_json
+from triage.models import Asset, Finding, Team
+from triage.ports import Text
+
+HAND = "hand"
+BY_HAND = _("Assigned by hand")
+HAND_DECIDED = _("A person gave it to the team %(team)s; the rules do not apply until it is released.")
+HAND_TOOK = _("A person took it from its team; the rules do not apply until it is released.")
+NO_TEAM = _("There is no team “%(team)s”.")
+NO_TEAM_BUT = _("There is no team “%(team)s”. Did you mean “%(close)s”?")
+NO_FINDING = _("There is no finding F-%(number)s.")
+NOT_PINNED = _("%(finding)s was not assigned by hand: it follows the rules already.")
+
+
+def assign(
+    *, finding: int, team: Team | None, actor: Actor, at: datetime, reason: str = "", version: int | None = None
+) -> Finding:
+    """Give it to the team (None: to nobody) and keep it there whatever the rules say.
+
+    `version`: what the person saw; raises Stale when it is another now, NotAllowed without the right to triage for the present
+    team, Invalid for an archived team, NotFound for an unknown finding. What is so already is not written.
+    """
+    if team is not None and team.archived_at is not None:
+        raise Invalid(_("The team “%(team)s” is archived. Choose another one."), team=team.slug)
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason):
+        current = _locked(finding, version)
+        actor.demand(Right.TRIAGE, team=current.team_id)
+        wanted = team.pk if team else None
+        if not current.pinned or current.team_id != wanted:
+            _write(current, _by_hand(team), pinned=True, at=at)
+    current.refresh_from_db()
+    return current
+
+
+def release(*, finding: int, actor: Actor, at: datetime, reason: str = "", version: int | None = None) -> Finding:
+    """Back to the owner that the rules name now. Raises as `assign` does, and Invalid when no hand holds it."""
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason):
+        current = _locked(finding, version)
+        actor.demand(Right.TRIAGE, team=current.team_id)
+        if not current.pinned:
+            raise Invalid(NOT_PINNED, finding=str(current))
+        _write(current, resolved(current.asset), pinned=False, at=at)
+    current.refresh_from_db()
+    return current
+
+
+def resolved(asset: Asset, chain: Chain | None = None) -> Resolution:
+    """What the chain says of this asset now."""
+    return (chain or Chain.load()).resolve(
+        account=account_facts(asset.account), tags=of_json(asset.tag_set.tags), asset=asset.uid, path=path_of(asset)
+    )
+
+
+def path_of(asset: Asset) -> str:
+    """A file is an asset of its repository, and its uid is the path there; anything else has none."""
+    return asset.uid if asset.account.provider == "code" else ""
+
+
+def team_named(slug: str) -> Team:
+    """The team of that slug, archived or not. Raises NotFound, with the nearest one there is."""
+    team = Team.objects.filter(slug=slug).first()
+    if team is None:
+        close = difflib.get_close_matches(slug, Team.objects.filter(archived_at=None).values_list("slug", flat=True), n=1)
+        raise NotFound(NO_TEAM_BUT, team=slug, close=close[0]) if close else NotFound(NO_TEAM, team=slug)
+    return team
+
+
+def _locked(finding: int, version: int | None) -> Finding:
+    try:
+        return lifecycle.locked(finding, version=version)
+    except Finding.DoesNotExist as error:
+        raise NotFound(NO_FINDING, number=f"{finding:06d}") from error
+
+
+def _by_hand(team: Team | None) -> Resolution:
+    params: Mapping[str, str] = {"team": team.slug} if team else {}
+    why = Text(HAND_DECIDED if team else HAND_TOOK, params)
+    return resolution(team.pk if team else None, [Step(None, HAND, BY_HAND, Result.MATCHED, why)])
+
+
+def _write(current: Finding, answer: Resolution, *, pinned: bool, at: datetime) -> None:
+    Finding.objects.filter(pk=current.pk).update(
+        team_id=answer.team_id, trail_id=trail_ids([answer])[answer.digest], pinned=pinned, changed_at=at
+    )
