@@ -1,0 +1,213 @@
+"""Run one check again on one asset, keep what was asked and answered, and judge: only a check that passes verifies a fix."""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils.translation import gettext_noop as _
+
+from triage import plugins
+from triage.domain import access, evidence, lifecycle
+from triage.domain.access import Actor, Right
+from triage.domain.audit import recording
+from triage.domain.errors import NotFound
+from triage.models import Finding, Grade, Verification
+from triage.ports import Judgement, Outcome, Target, Text, Verifier
+
+logger = logging.getLogger(__name__)
+
+State = Verification.State
+LEASE = timedelta(minutes=10)
+ATTEMPTS = 3
+
+# Names of values that give access, and places in texts: they are never kept, whatever a verifier hands over.
+SECRET = re.compile(
+    r"(secret|secret.?access.?key|secret.?key|secret.?string|password|(session|security|access|refresh|bearer).?token|authorization"
+    r"|private.?key|signature|api.?key)$",
+    re.IGNORECASE,
+)
+SECRET_IN_TEXT = re.compile(r"(X-Amz-(?:Signature|Security-Token)=)[^&\s\"']+", re.IGNORECASE)
+MASK = "•••"
+
+
+def fitting(scanner: str, check: str) -> str | None:
+    """The name of the verifier that answers this check, None if none does."""
+    return _answers().get((scanner, check))
+
+
+def request(*, finding: int, trigger: str, actor: Actor, at: datetime) -> Verification:
+    """Ask for a verification; the one that is waiting or running already, if there is one. Raises NotFound, NotAllowed."""
+    row = Finding.objects.filter(pk=finding).first()
+    if row is None:
+        raise NotFound(_("There is no finding F-%(number)s."), number=f"{finding:06d}")
+    actor.demand(Right.VERIFY, team=row.team_id)
+    with transaction.atomic():
+        Verification.objects.bulk_create(
+            [Verification(finding=row, trigger=trigger, actor=actor.name, requested_at=at)], ignore_conflicts=True
+        )
+        return Verification.objects.filter(finding=row).latest("pk")
+
+
+def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
+    """Run it, if nobody else does, and judge. Raises nothing for what the outside does: that is an outcome.
+
+    Outside of a transaction only: that it runs, and how often it was tried, is committed before the outside is asked.
+    """
+    claimed = _claim(Q(pk=verification), at=clock())
+    if claimed is None:
+        return Verification.objects.get(pk=verification)
+    return _run(claimed, clock)
+
+
+def drain(*, clock: Callable[[], datetime], limit: int = 1000) -> int:
+    """Run what is waiting, and what a dead worker left; how many. Any number of processes may drain at once."""
+    for number in range(limit):
+        claimed = _claim(Q(), at=clock())
+        if claimed is None:
+            return number
+        _run(claimed, clock)
+    return limit
+
+
+def waiting(at: datetime) -> bool:
+    """Whether there is anything to drain."""
+    return Verification.objects.filter(_claimable(at)).exists()
+
+
+@cache
+def _answers() -> dict[tuple[str, str], str]:
+    return {pair: name for name in reversed(plugins.names("verifiers")) for pair in plugins.get("verifiers", name).CHECKS}
+
+
+def _claimable(at: datetime) -> Q:
+    return Q(state=State.QUEUED) | Q(state=State.RUNNING, lease_until__lte=at)
+
+
+def _claim(which: Q, *, at: datetime) -> Verification | None:
+    with transaction.atomic(durable=True):
+        rows = Verification.objects.filter(which, _claimable(at)).select_for_update(skip_locked=True, of=("self",))
+        found = rows.select_related("finding__check_ref", "finding__asset", "finding__account").order_by("pk").first()
+        if found is None:
+            return None
+        check = found.finding.check_ref
+        found.verifier = fitting(check.scanner, check.key) or ""
+        found.state, found.started_at, found.lease_until, found.attempts = State.RUNNING, at, at + LEASE, found.attempts + 1
+        found.save(update_fields=["verifier", "state", "started_at", "lease_until", "attempts"])
+    return found
+
+
+def _run(claimed: Verification, clock: Callable[[], datetime]) -> Verification:
+    judgement = _ask(claimed, clock())
+    at = clock()
+    proof = _kept(claimed, judgement, at) if judgement.exchanges else None
+    if judgement.outcome == Outcome.FIXED and proof is None:
+        judgement = Judgement(Outcome.ERROR, Text(_("The verifier showed no evidence, so its word does not count.")))
+    with recording(actor=access.worker().name, at=at, door="task") as log:
+        mine = Verification.objects.filter(pk=claimed.pk, state=State.RUNNING, lease_until=claimed.lease_until)
+        if mine.update(
+            state=State.DONE,
+            outcome=judgement.outcome,
+            summary=_text(judgement.summary),
+            missing=judgement.missing[:200],
+            evidence=proof,
+            finished_at=at,
+            lease_until=None,
+        ):
+            log.because(str(judgement.summary), evidence=proof)
+            if not _judge(claimed.finding_id, judgement.outcome, at=at):
+                named = {"verification": claimed.pk, "outcome": judgement.outcome, "evidence": proof.hex() if proof else None}
+                log.note([claimed.finding_id], "checked", after=named, reason=str(judgement.summary))
+    return Verification.objects.get(pk=claimed.pk)
+
+
+def _judge(finding: int, outcome: str, *, at: datetime) -> bool:
+    """What the outcome makes of the finding; whether it changed. Denied, error and cannot change nothing."""
+    if outcome == Outcome.FIXED:
+        return bool(lifecycle.settle([finding], at=at, grade=Grade.PROOF))
+    if outcome == Outcome.GONE:
+        return bool(lifecycle.lose([finding], at=at))
+    if outcome == Outcome.FAILING:
+        verbs = (lifecycle.refute, lifecycle.reopen, lifecycle.judge, lifecycle.return_)
+        return any([verb([finding], at=at) for verb in verbs])  # noqa: C419 - all of them, not the first that changes something
+    return False
+
+
+def _ask(claimed: Verification, at: datetime) -> Judgement:
+    if claimed.attempts > ATTEMPTS:
+        return Judgement(Outcome.ERROR, Text(_("It was tried %(n)s times, and the worker died each time."), {"n": ATTEMPTS}))
+    if not claimed.verifier:
+        check = claimed.finding.check_ref.key
+        return Judgement(
+            Outcome.CANNOT, Text(_("No verifier answers check %(check)s. The next scan that covers it will."), {"check": check})
+        )
+    verifier: Verifier = plugins.get("verifiers", claimed.verifier)
+    try:
+        return verifier.verify(_target(claimed.finding), at)
+    except Exception as error:  # a verifier's bug must not leave the finding waiting for ever
+        logger.exception("verification %s", claimed.pk)
+        return Judgement(Outcome.ERROR, Text(_("The verifier failed: %(error)s."), {"error": type(error).__name__}))
+
+
+def _target(finding: Finding) -> Target:
+    return Target(
+        scanner=finding.check_ref.scanner,
+        check=finding.check_ref.key,
+        provider=finding.account.provider,
+        account=finding.account.uid,
+        region=finding.region,
+        asset=finding.asset.uid,
+        asset_name=finding.asset.name,
+        options={str(name): str(value) for name, value in finding.account.options.items()},
+    )
+
+
+def _kept(claimed: Verification, judgement: Judgement, at: datetime) -> bytes:
+    """The evidence: canonical JSON of who asked what, and what the answer was."""
+    finding = claimed.finding
+    content = {
+        "format": "cspm-verification/1",
+        "verification": claimed.pk,
+        "finding": str(finding),
+        "target": asdict(_target(finding)),
+        "trigger": claimed.trigger,
+        "requested_by": claimed.actor,
+        "requested_at": claimed.requested_at,
+        "started_at": claimed.started_at,
+        "finished_at": at,
+        "verifier": claimed.verifier,
+        "tools": judgement.tools,
+        "principal": judgement.principal,
+        "outcome": judgement.outcome,
+        "summary": _text(judgement.summary),
+        "missing": judgement.missing,
+        "exchanges": [asdict(exchange) for exchange in judgement.exchanges],
+    }
+    text = json.dumps(clean(content), ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_plain)
+    return bytes(evidence.keep(text.encode(), media_type="application/json", at=at).sha256)
+
+
+def clean(value: Any) -> Any:
+    """The same without what gives access: texts under names that say so are masked, and signatures inside of texts."""
+    if isinstance(value, Mapping):
+        return {
+            str(name): MASK if isinstance(part, str | bytes) and SECRET.search(str(name)) else clean(part)
+            for name, part in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [clean(part) for part in value]
+    return SECRET_IN_TEXT.sub(rf"\1{MASK}", value) if isinstance(value, str) else value
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _text(text: Text) -> dict[str, Any]:
+    return {"message": text.message, "params": dict(text.params)}
