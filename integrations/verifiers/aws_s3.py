@@ -1,0 +1,224 @@
+"""S3 buckets: who may read and write them, encryption, versions, transport. What is fixed here passes in Prowler."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils.translation import gettext_noop as _
+
+from integrations.verifiers._aws import Account, Stop, Verdict, verified
+from integrations.verifiers._aws_policy import is_public, listed, statements
+from triage.ports import Judgement, Outcome, Target, Text
+
+LABEL = "AWS S3"
+
+GONE = frozenset({"NoSuchBucket"})
+EVERYBODY = ("AllUsers", "AuthenticatedUsers")
+WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:*", "s3:Put*", "s3:Delete*")
+EVERYTHING = frozenset({"s3:PutObject", "s3:*", "*"})
+
+
+def verify(target: Target, at: datetime, /) -> Judgement:
+    return verified(target, at, JUDGES[target.check])
+
+
+def public_access(account: Account) -> Verdict:
+    """By ACL or policy; a block at the bucket or at the account stops both."""
+    if _blocks(_bucket_block(account)):
+        return True, Text(_("The bucket blocks public access."))
+    grants = _public_grants(account)
+    if grants:
+        return _unless_account_blocks(account, Text(_("The bucket's ACL gives %(grants)s."), {"grants": ", ".join(grants)}))
+    if is_public(_policy(account)):
+        return _unless_account_blocks(account, Text(_("The bucket's policy lets everybody in.")))
+    return True, Text(_("Neither the bucket's ACL nor its policy lets everybody in."))
+
+
+def public_list_acl(account: Account) -> Verdict:
+    return _public_acl(account, frozenset({"READ", "READ_ACP", "FULL_CONTROL"}))
+
+
+def public_write_acl(account: Account) -> Verdict:
+    return _public_acl(account, frozenset({"WRITE", "WRITE_ACP", "FULL_CONTROL"}))
+
+
+def public_write_policy(account: Account) -> Verdict:
+    if not is_public(_policy(account), actions=WRITES):
+        return True, Text(_("The bucket's policy lets nobody unknown write."))
+    if _bucket_block(account).get("RestrictPublicBuckets"):
+        return True, Text(_("The bucket restricts public policies."))
+    summary = Text(_("The bucket's policy lets everybody write."))
+    return _unless_account_blocks(account, summary, settings=("RestrictPublicBuckets",))
+
+
+def bucket_block(account: Account) -> Verdict:
+    if _blocks(_bucket_block(account)):
+        return True, Text(_("The bucket blocks public access."))
+    return False, Text(_("The bucket does not block public access: it needs IgnorePublicAcls and RestrictPublicBuckets."))
+
+
+def account_block(account: Account) -> Verdict:
+    if _blocks(_account_block(account)):
+        return True, Text(_("The account blocks public access to all its buckets."))
+    return False, Text(_("The account does not block public access: it needs IgnorePublicAcls and RestrictPublicBuckets."))
+
+
+def encryption(account: Account) -> Verdict:
+    algorithm = _algorithm(account)
+    if algorithm:
+        return True, Text(_("The bucket encrypts with %(algorithm)s."), {"algorithm": algorithm})
+    return False, Text(_("The bucket has no encryption by default."))
+
+
+def kms_encryption(account: Account) -> Verdict:
+    algorithm = _algorithm(account)
+    said = Text(_("The bucket encrypts with %(algorithm)s."), {"algorithm": algorithm or "–"})
+    return algorithm in ("aws:kms", "aws:kms:dsse"), said
+
+
+def versioning(account: Account) -> Verdict:
+    status = _versioning(account).get("Status", "never enabled")
+    return status == "Enabled", Text(_("The bucket's versioning is: %(status)s."), {"status": status})
+
+
+def mfa_delete(account: Account) -> Verdict:
+    status = _versioning(account).get("MFADelete", "Disabled")
+    return status == "Enabled", Text(_("The bucket's MFA delete is: %(status)s."), {"status": status})
+
+
+def tls_only(account: Account) -> Verdict:
+    """A statement that denies everything, or writing at least, to requests without TLS."""
+    if any(_denies_plain(statement) for statement in statements(_policy(account))):
+        return True, Text(_("The bucket's policy denies requests without TLS."))
+    return False, Text(_("The bucket's policy does not deny requests without TLS."))
+
+
+def acl_disabled(account: Account) -> Verdict:
+    answer = _of_bucket(
+        account, "get_bucket_ownership_controls", "s3:GetBucketOwnershipControls", "OwnershipControlsNotFoundError"
+    )
+    rules = answer.get("OwnershipControls", {}).get("Rules", [])
+    ownership = rules[0].get("ObjectOwnership", "") if rules else "ObjectWriter"
+    return "BucketOwnerEnforced" in ownership, Text(
+        _("The bucket's object ownership is: %(ownership)s."), {"ownership": ownership}
+    )
+
+
+def access_logging(account: Account) -> Verdict:
+    if "LoggingEnabled" in _of_bucket(account, "get_bucket_logging", "s3:GetBucketLogging"):
+        return True, Text(_("The bucket logs access."))
+    return False, Text(_("The bucket does not log access."))
+
+
+JUDGES: dict[str, Callable[[Account], Verdict]] = {
+    "s3_bucket_public_access": public_access,
+    "s3_bucket_public_list_acl": public_list_acl,
+    "s3_bucket_public_write_acl": public_write_acl,
+    "s3_bucket_policy_public_write_access": public_write_policy,
+    "s3_bucket_level_public_access_block": bucket_block,
+    "s3_account_level_public_access_blocks": account_block,
+    "s3_bucket_default_encryption": encryption,
+    "s3_bucket_kms_encryption": kms_encryption,
+    "s3_bucket_object_versioning": versioning,
+    "s3_bucket_no_mfa_delete": mfa_delete,
+    "s3_bucket_secure_transport_policy": tls_only,
+    "s3_bucket_acl_prohibited": acl_disabled,
+    "s3_bucket_server_access_logging_enabled": access_logging,
+}
+CHECKS = frozenset(("prowler", check) for check in JUDGES)
+
+
+def _public_acl(account: Account, permissions: frozenset[str]) -> Verdict:
+    if _blocks(_bucket_block(account)):
+        return True, Text(_("The bucket blocks public access."))
+    grants = _public_grants(account, permissions)
+    if grants:
+        return _unless_account_blocks(account, Text(_("The bucket's ACL gives %(grants)s."), {"grants": ", ".join(grants)}))
+    return True, Text(_("The bucket's ACL gives nothing of this to everybody."))
+
+
+def _public_grants(account: Account, permissions: frozenset[str] | None = None) -> list[str]:
+    """Such as “READ to AllUsers”."""
+    grants = _of_bucket(account, "get_bucket_acl", "s3:GetBucketAcl").get("Grants", [])
+    return [
+        f"{grant.get('Permission', '')} to {grant['Grantee']['URI'].rsplit('/', 1)[-1]}"
+        for grant in grants
+        if grant.get("Grantee", {}).get("Type") == "Group"
+        and any(name in grant["Grantee"].get("URI", "") for name in EVERYBODY)
+        and (permissions is None or grant.get("Permission") in permissions)
+    ]
+
+
+def _unless_account_blocks(
+    account: Account, summary: Text, *, settings: tuple[str, ...] = ("IgnorePublicAcls", "RestrictPublicBuckets")
+) -> Verdict:
+    """The bucket is open by itself; the account may block it all the same. If nobody can say, the bucket counts."""
+    try:
+        block = _account_block(account)
+    except Stop as stop:
+        if stop.outcome == Outcome.GONE:
+            raise
+        return False, summary
+    if all(block.get(setting) for setting in settings):
+        return True, Text(_("The account blocks public access to all its buckets."))
+    return False, summary
+
+
+def _blocks(block: Mapping[str, Any]) -> bool:
+    return bool(block.get("IgnorePublicAcls") and block.get("RestrictPublicBuckets"))
+
+
+def _bucket_block(account: Account) -> Mapping[str, Any]:
+    answer = _of_bucket(
+        account, "get_public_access_block", "s3:GetBucketPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration"
+    )
+    block: Mapping[str, Any] = answer.get("PublicAccessBlockConfiguration", {})
+    return block
+
+
+def _account_block(account: Account) -> Mapping[str, Any]:
+    answer = account.ask(
+        "s3control",
+        "get_public_access_block",
+        permission="s3:GetAccountPublicAccessBlock",
+        absent="NoSuchPublicAccessBlockConfiguration",
+        AccountId=account.target.account,
+    )
+    block: Mapping[str, Any] = answer.get("PublicAccessBlockConfiguration", {})
+    return block
+
+
+def _policy(account: Account) -> Mapping[str, Any]:
+    answer = _of_bucket(account, "get_bucket_policy", "s3:GetBucketPolicy", "NoSuchBucketPolicy")
+    policy: Mapping[str, Any] = json.loads(answer.get("Policy") or "{}")
+    return policy
+
+
+def _algorithm(account: Account) -> str:
+    absent = "ServerSideEncryptionConfigurationNotFoundError"
+    answer = _of_bucket(account, "get_bucket_encryption", "s3:GetEncryptionConfiguration", absent)
+    rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
+    return str(rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "")) if rules else ""
+
+
+def _versioning(account: Account) -> Mapping[str, Any]:
+    return _of_bucket(account, "get_bucket_versioning", "s3:GetBucketVersioning")
+
+
+def _denies_plain(statement: Mapping[str, Any]) -> bool:
+    tested = (statement.get("Condition") or {}).get("Bool") or {}
+    return (
+        statement.get("Effect") == "Deny"
+        and not EVERYTHING.isdisjoint(listed(statement.get("Action")))
+        and tested.get("aws:SecureTransport") == "false"
+    )
+
+
+def _of_bucket(account: Account, operation: str, permission: str, absent: str = "") -> dict[str, Any]:
+    """A bucket of the same name in a foreign hand is not this bucket, hence the expected owner."""
+    target = account.target
+    bucket = target.asset.rpartition(":::")[2] if ":::" in target.asset else target.asset_name or target.asset
+    return account.ask(
+        "s3", operation, permission=permission, absent=absent, gone=GONE, Bucket=bucket, ExpectedBucketOwner=target.account
+    )
