@@ -1,12 +1,16 @@
 """What Prowler's words mean, the same in every format it writes: verdicts, severities, tags, controls, times, stand-ins."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
+from typing import Generic, TypeVar
 
 from triage.ports import Severity, Verdict
 
+T = TypeVar("T")
+
 SCANNER = "prowler"
+INTERNED = 16 << 20
 
 _SEVERITIES = {
     "critical": Severity.CRITICAL,
@@ -66,7 +70,8 @@ _STAND_IN_ARNS = frozenset(
 
 # Controls are joined with ", ", and two ids of AWS-Account-Security-Onboarding hold that themselves.
 _CONTROL = re.compile("(IDC integration, SSO configuration|Billing, emergency, security contacts|.*?)(?:, |$)", re.DOTALL)
-
+_COMMAS_INSIDE = "AWS-Account-Security-Onboarding"
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:_[0-9]+)*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 def severity(word: str) -> Severity | None:
@@ -93,7 +98,6 @@ def is_stand_in(asset_uid: str, asset_name: str, account: str) -> bool:
 
 def clean_alias(uid: str) -> str:
     """The finding's uid, '' for the placeholder (`<finding_uid>`) of an anonymised report."""
-    uid = uid.strip()
     return "" if uid.startswith("<") and uid.endswith(">") else uid
 
 
@@ -140,7 +144,10 @@ def tags_of(text: str, separator: str = "=") -> tuple[tuple[str, str], ...]:
 
 def controls_of(mapping: Mapping[str, list[str]]) -> tuple[tuple[str, str], ...]:
     """(framework, control) pairs of `{"CIS-3.0": ["2.1.3", "2.1.4"]}`, in its order and each once."""
-    return tuple(dict.fromkeys((framework, control) for framework, controls in mapping.items() for control in controls))
+    pairs: list[tuple[str, str]] = []
+    for framework, controls in mapping.items():
+        pairs += [(framework, control) for control in dict.fromkeys(controls) if control]
+    return tuple(pairs)
 
 
 def controls_in(text: str) -> tuple[tuple[str, str], ...]:
@@ -149,7 +156,8 @@ def controls_in(text: str) -> tuple[tuple[str, str], ...]:
     for part in text.split(" | "):
         framework, colon, ids = part.partition(": ")
         if colon:
-            mapping.setdefault(framework.strip(), []).extend(filter(None, map(str.strip, _CONTROL.findall(ids))))
+            controls = _CONTROL.findall(ids) if framework == _COMMAS_INSIDE else ids.split(", ")
+            mapping[framework] = [*mapping[framework], *controls] if framework in mapping else controls
     return controls_of(mapping)
 
 
@@ -163,3 +171,34 @@ def time_of(text: str, zone: tzinfo) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return at if at.tzinfo else at.replace(tzinfo=zone)
+
+
+def unescaped(cell: str) -> str:
+    """The text of a CSV cell without the `'` that Prowler 5 puts before what a spreadsheet would take for a formula."""
+    if not cell.startswith("'"):
+        return cell
+    text = cell[1:]
+    if not text.startswith(("\t", "\r")) and not text.lstrip().startswith(("=", "+", "-", "@")):
+        return cell
+    # A plain number gets no `'`, so that the one in front of it is the text's own.
+    return cell if _NUMBER.fullmatch(text) else text
+
+
+class Interned(Generic[T]):
+    """One object for equal keys, in bounded memory: when the keys hold more than 16 MiB of text, all are let go."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str | bytes, ...], T] = {}
+        self._room = INTERNED
+
+    def __call__(self, key: tuple[str | bytes, ...], make: Callable[[], T]) -> T:
+        """The object held for `key`, or what `make` gives."""
+        found = self._held.get(key)
+        if found is None:
+            size = 200 + sum(map(len, key))
+            if size > self._room:
+                self._held.clear()
+                self._room = INTERNED
+            self._room -= size
+            found = self._held[key] = make()
+        return found
