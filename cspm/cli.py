@@ -109,7 +109,8 @@ def _print_verbs() -> int:
 def _guarded(perform: Callable[[], int]) -> int:
     """Perform it; an expected failure becomes a sentence and its exit code, anything else is a bug and keeps its traceback."""
     try:
-        return perform()
+        code = perform()
+        sys.stdout.flush()  # a closed pipe should show here, not when the interpreter is past caring
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # cspm findings | head
@@ -121,10 +122,11 @@ def _guarded(perform: Callable[[], int]) -> int:
         _complain(_(error.message) % error.params)
         return OUT_OF_REACH
     except Exception as error:
-        code = _expected(error)
-        if code is None:
+        expected = _expected(error)
+        if expected is None:
             raise
-        return code
+        return expected
+    return code
 
 
 def _expected(error: Exception) -> int | None:

@@ -124,7 +124,7 @@ def _web(host: str, port: int) -> Child:
             "--workers=2", "--blocking-threads=1", "--no-ws", "--http=1", "--log-level=warning",
             # A thread takes its database connection with it when it goes.
             "--blocking-threads-idle-timeout=600",
-            "--respawn-failed-workers", "--workers-kill-timeout=5", f"--working-dir={MANAGE.parent}",
+            "--respawn-failed-workers", f"--working-dir={MANAGE.parent}",
         ],
     )  # fmt: skip
 

@@ -219,9 +219,7 @@ def _tell(**how: Any) -> None:
 
 
 def _live_on() -> None:
-    """Leave the process that started this one: nothing to reap for it, no signal of its terminal for us."""
-    if os.fork():
-        os._exit(0)
+    """Whatever ends those who use the server doesn't end this; their end does."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # When a machine or service stops, the users get the signal too and leave; then this ends. A handler, since an ignored
         # signal would be ignored by PostgreSQL's programs as well.

