@@ -148,9 +148,10 @@ class Account:
 
     def _refusal(self, error: "ClientError", permission: str, gone: frozenset[str]) -> Stop:
         code = error.response["Error"]["Code"]
+        refused = error.response["ResponseMetadata"].get("HTTPStatusCode") == 403 and code not in NO_CREDENTIALS
         if code in gone:
             return Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": self.target.asset}))
-        if code in DENIED:
+        if code in DENIED or refused:
             return Stop(
                 Outcome.DENIED,
                 Text(_("AWS does not let %(who)s do %(permission)s."), {"who": self.principal or "?", "permission": permission}),
