@@ -1,5 +1,266 @@
 """What templates need to say of our nouns."""
 
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
 from django import template
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext, ngettext, pgettext
+from django.utils.translation import gettext_noop as _
+from lucide.templatetags.lucide import lucide
+
+from triage.domain.access import Right
+from triage.models import Environment, Finding, Presence, Role, Severity, Status
+from triage.ports import Text
 
 register = template.Library()
+
+HUES = 8
+SOON = timedelta(days=3)
+HOUR, DAY, MONTH, YEAR = 3600, 86_400, 30 * 86_400, 365 * 86_400
+COUNT_CAP = 10_000
+
+# Parameters of a Text that are words of ours: they are kept as they are stored and said in the reader's language.
+_STATES = {**dict(Status.choices), **dict(Presence.choices)}
+WORDS: dict[str, Mapping[Any, Any]] = {"before": _STATES, "after": _STATES, "severity": dict(Severity.choices), "role": dict(Role.choices)}
+
+STATUS_ICONS = {
+    Status.OPEN: "circle", Status.IN_PROGRESS: "circle-dot", Status.FIX_CLAIMED: "wrench", Status.VERIFIED: "circle-check",
+    Status.ACCEPTED: "shield-off", Status.FALSE_POSITIVE: "circle-slash", Status.MANUAL: "clipboard-list",
+    Status.ATTESTED: "clipboard-check",
+}  # fmt: skip
+PRESENCE_ICONS = {Presence.REPORTED: "eye", Presence.UNREPORTED: "eye-off", Presence.GONE: "unplug"}
+
+
+@register.filter
+def said(text: Text | Mapping[str, Any] | str | None) -> str:
+    """A `ports.Text`, or one that was stored as JSON, in the reader's language."""
+    if not text:
+        return ""
+    if isinstance(text, Text):
+        message, params = text.message, text.params
+    elif isinstance(text, Mapping):
+        message, params = str(text.get("message", "")), text.get("params") or {}
+    else:
+        return str(text)
+    words = {name: WORDS[name].get(value, value) if name in WORDS else _number(value) for name, value in params.items()}
+    return gettext(message) % words if words else gettext(message)
+
+
+def _number(value: Any) -> Any:
+    return formats.number_format(value, force_grouping=True) if isinstance(value, int) and value >= COUNT_CAP else value
+
+
+@cache
+def _drawn(name: str, size: int, classes: str) -> SafeString:
+    more = {"class": classes} if classes else {}
+    return mark_safe(lucide(name, size=size, aria_hidden="true", **more))  # noqa: S308 - drawn from the package, no text of ours
+
+
+@register.simple_tag
+def icon(name: str, size: int = 16, classes: str = "") -> SafeString:
+    """A lucide icon beside a word: not read aloud."""
+    return _drawn(str(name), size, classes)
+
+
+@register.simple_tag(takes_context=True)
+def may(context: Mapping[str, Any], right: str, finding: Finding | None = None) -> bool:
+    """Whether the reader has the right, on this finding where it is one on findings. The domain asks again."""
+    return bool(context["request"].actor.may(Right(right), team=finding.team_id if finding else None))
+
+
+@register.inclusion_tag("triage/parts/_severity.html")
+def severity(level: int, *, word: bool = True) -> dict[str, Any]:
+    """Bars, colour and word. Without `word` the word is read aloud and not shown."""
+    return {"level": level, "label": Severity(level).label, "word": word}
+
+
+@register.inclusion_tag("triage/parts/_status.html")
+def status(value: str) -> dict[str, Any]:
+    return {"value": value, "label": Status(value).label, "icon": STATUS_ICONS[Status(value)]}
+
+
+@register.inclusion_tag("triage/parts/_presence.html")
+def presence(value: str) -> dict[str, Any]:
+    """Said only when it is not *reported*."""
+    return {"value": value, "label": Presence(value).label, "icon": PRESENCE_ICONS[Presence(value)]}
+
+
+@register.inclusion_tag("triage/parts/_owner.html")
+def owner(team: Any, *, big: bool = False) -> dict[str, Any]:
+    return {"team": team, "big": big}
+
+
+@register.inclusion_tag("triage/parts/_due.html")
+def due(finding: Finding, at: datetime) -> dict[str, Any]:
+    """The chip of a due date: in time, soon, overdue, paused; or how it ended."""
+    return {"finding": finding, **due_state(finding, at)}
+
+
+def due_state(finding: Finding, at: datetime) -> dict[str, Any]:
+    """`state`: none, ahead, soon, overdue, paused, met, missed. `left`: seconds to the due date, negative when it is over."""
+    if finding.due_at is None:
+        return {"state": "none", "left": None}
+    if finding.settled_at is not None:
+        return {"state": "met" if finding.settled_at <= finding.due_at else "missed", "left": finding.due_at - finding.settled_at}
+    if not finding.is_open:
+        return {"state": "none", "left": None}
+    if finding.paused_at is not None:
+        return {"state": "paused", "left": finding.due_at - finding.paused_at}
+    left = finding.due_at - at
+    return {"state": "overdue" if left < timedelta() else "soon" if left <= SOON else "ahead", "left": left}
+
+
+@register.simple_tag
+def clock(finding: Finding, at: datetime) -> dict[str, Any] | None:
+    """How much of the time has passed, in percent: `share` as it is, `shown` as far as a bar can show it."""
+    if finding.clock_from is None or finding.due_at is None or finding.due_at <= finding.clock_from:
+        return None
+    until = finding.settled_at or finding.paused_at or at
+    share = round(100 * ((until - finding.clock_from) / (finding.due_at - finding.clock_from)))
+    return {"share": share, "shown": min(max(share, 2), 100), "state": due_state(finding, at)["state"]}
+
+
+# What is noted about a finding besides changes of its columns, as the domain names it.
+EVENT_WORDS = {
+    "ticketed": _("A ticket was opened"), "ticket closed": _("The ticket was closed"), "ticket reopened": _("The ticket was opened again"),
+    "ticket failed": _("The ticket system did not take the message"), "ticket deleted": _("The ticket was deleted over there"),
+    "ticket declined": _("The ticket was declined over there"), "checked": _("Checked again: nothing changed"),
+}  # fmt: skip
+
+
+@register.filter
+def event_word(kind: str) -> str:
+    return gettext(EVENT_WORDS[kind]) if kind in EVENT_WORDS else kind
+
+
+@register.filter
+def lasting(span: timedelta | None) -> str:
+    """“3 days”, “5 hours”: the largest unit that fits, never a fraction."""
+    if span is None:
+        return ""
+    seconds = abs(int(span.total_seconds()))
+    if seconds >= DAY:
+        days = round(seconds / DAY)
+        return ngettext("%(n)s day", "%(n)s days", days) % {"n": days}
+    if seconds >= HOUR:
+        hours = round(seconds / HOUR)
+        return ngettext("%(n)s hour", "%(n)s hours", hours) % {"n": hours}
+    minutes = max(seconds // 60, 1)
+    return ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": minutes}
+
+
+@register.filter
+def age(since: datetime | None, at: datetime) -> str:
+    """“12 d”: how long ago, as short as a column needs it."""
+    if since is None:
+        return ""
+    seconds = max(int((at - since).total_seconds()), 0)
+    for unit, text in (
+        (YEAR, pgettext("age", "%(n)s y")), (2 * MONTH, pgettext("age", "%(n)s mo")), (DAY, pgettext("age", "%(n)s d")),
+        (HOUR, pgettext("age", "%(n)s h")),
+    ):  # fmt: skip
+        if seconds >= unit:
+            return text % {"n": seconds // (MONTH if unit == 2 * MONTH else unit)}
+    return pgettext("age", "%(n)s min") % {"n": seconds // 60}
+
+
+@register.filter
+def ago(moment: datetime | None, at: datetime) -> str:
+    """“3 days ago”, with the exact time behind it."""
+    if moment is None:
+        return ""
+    if abs((at - moment).total_seconds()) < 60:
+        return _time(moment, gettext("just now"))
+    if moment > at:
+        return _time(moment, gettext("in %(length)s") % {"length": _roughly(moment - at)})
+    return _time(moment, gettext("%(length)s ago") % {"length": _roughly(at - moment)})
+
+
+def _roughly(span: timedelta) -> str:
+    """As `lasting`, but nobody counts the days of last year."""
+    seconds = span.total_seconds()
+    if seconds >= 2 * YEAR:
+        return ngettext("%(n)s year", "%(n)s years", int(seconds // YEAR)) % {"n": int(seconds // YEAR)}
+    if seconds >= 3 * MONTH:
+        return ngettext("%(n)s month", "%(n)s months", int(seconds // MONTH)) % {"n": int(seconds // MONTH)}
+    return lasting(span)
+
+
+@register.filter
+def exact(moment: datetime | None) -> str:
+    """The date and time in the reader's zone."""
+    return "" if moment is None else _time(moment, _written(moment))
+
+
+@register.filter
+def day(moment: datetime | None) -> str:
+    """The date in the reader's zone."""
+    return "" if moment is None else _time(moment, formats.date_format(timezone.localtime(moment), "DATE_FORMAT"))
+
+
+def _written(moment: datetime) -> str:
+    local = timezone.localtime(moment)
+    return gettext("%(date)s at %(time)s") % {
+        "date": formats.date_format(local, "DATE_FORMAT"), "time": formats.time_format(local, "H:i")
+    }  # fmt: skip
+
+
+def _time(moment: datetime, words: str) -> str:
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(timespec="seconds"), _written(moment), words)
+
+
+@register.filter
+def env(value: str) -> str:
+    """An environment in a chip."""
+    return {
+        Environment.PRODUCTION: pgettext("environment", "prod"), Environment.STAGING: pgettext("environment", "preprod"),
+        Environment.DEVELOPMENT: pgettext("environment", "dev"), Environment.TEST: pgettext("environment", "test"),
+    }.get(Environment(value), "")  # fmt: skip
+
+
+@register.filter
+def number(value: int | None) -> str:
+    """With the language's thousands separator."""
+    return "" if value is None else formats.number_format(value, force_grouping=True)
+
+
+@register.filter
+def capped(count: int) -> str:
+    """A count that stops at COUNT_CAP: “10,000+”."""
+    return f"{number(COUNT_CAP)}+" if count > COUNT_CAP else number(count)
+
+
+@register.filter
+def weight(size: int | None) -> str:
+    """Bytes, as people write them."""
+    value = float(size or 0)
+    for unit in (gettext("B"), gettext("kB"), gettext("MB"), gettext("GB")):
+        if value < 1000 or unit == gettext("GB"):
+            break
+        value /= 1000
+    return f"{formats.number_format(value, decimal_pos=0 if value >= 10 or value == int(value) else 1)} {unit}"
+
+
+@register.filter
+def short(uid: str) -> str:
+    """The last telling part of an ARN or a path."""
+    tail = uid.rsplit(":", 1)[-1] if uid.startswith("arn:") else uid
+    return tail.rstrip("/").rsplit("/", 1)[-1] or uid
+
+
+@register.filter
+def hue(name: str) -> int:
+    """One of HUES colour classes, the same for the same name everywhere."""
+    return hashlib.blake2b(str(name).encode(), digest_size=1).digest()[0] % HUES
+
+
+@register.filter
+def initials(name: str) -> str:
+    words = [word for word in str(name).replace("-", " ").replace("_", " ").replace("@", " ").split() if word[0].isalnum()]
+    return ("".join(word[0] for word in words[:2]) if len(words) > 1 else str(name)[:2]).upper()

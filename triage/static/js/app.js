@@ -1,0 +1,180 @@
+/* What pages do better with a script: all of it works without one. */
+"use strict";
+
+const root = document.documentElement;
+root.classList.add("has-js");
+const wide = matchMedia("(min-width: 1280px)");
+
+/* --- Menus, messages, copying --- */
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+  const dismiss = event.target.closest("[data-dismiss]");
+  if (dismiss) dismiss.parentElement.remove();
+  const copy = event.target.closest("[data-copy]");
+  if (copy) copyFrom(copy);
+  if (event.target.closest("[data-shortcuts-open]")) openShortcuts();
+  if (event.target.closest("[data-preview-close]")) closePreview();
+});
+
+async function copyFrom(button) {
+  const source = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent.trim());
+  } catch {
+    // Without HTTPS there is no clipboard: the text is selected, and the person presses the keys.
+    getSelection().selectAllChildren(source);
+    return;
+  }
+  button.classList.add("done");
+  const label = button.getAttribute("aria-label");
+  button.setAttribute("aria-label", button.dataset.copied);
+  setTimeout(() => { button.classList.remove("done"); button.setAttribute("aria-label", label); }, 1600);
+}
+
+function expireToasts() {
+  for (const toast of document.querySelectorAll(".toast:not(.error):not([data-timed])")) {
+    toast.dataset.timed = "";
+    setTimeout(() => toast.remove(), 8000);
+  }
+}
+expireToasts();
+document.addEventListener("htmx:afterSettle", expireToasts);
+
+/* --- The preview beside the queue --- */
+
+const previewPane = () => document.getElementById("preview");
+const rows = () => [...document.querySelectorAll("[data-row]")];
+const current = () => document.activeElement?.closest("[data-row]") ?? document.querySelector("[data-row][aria-current]");
+
+function mark(row) {
+  for (const other of document.querySelectorAll("[data-row][aria-current]")) other.removeAttribute("aria-current");
+  row?.setAttribute("aria-current", "true");
+}
+
+async function preview(row) {
+  const pane = previewPane();
+  if (!pane || !row) return false;
+  const link = row.querySelector("[data-row-link]");
+  mark(row);
+  const address = new URL(location.href);
+  address.searchParams.set("selected", row.dataset.row);
+  history.replaceState(history.state, "", address);
+  await htmx.ajax("GET", link.href, { target: "#preview", swap: "innerHTML", headers: { "X-Preview": address.pathname + address.search } });
+  return true;
+}
+
+function closePreview() {
+  const pane = previewPane();
+  if (!pane) return;
+  const row = document.querySelector("[data-row][aria-current]");
+  pane.replaceChildren();
+  mark(null);
+  const address = new URL(location.href);
+  address.searchParams.delete("selected");
+  history.replaceState(history.state, "", address);
+  row?.querySelector("[data-row-link]").focus();
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-row-link]");
+  const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+  // A click shows it beside the list; a second click, or Enter (detail is 0), opens it.
+  if (!link || !plain || !wide.matches || event.detail === 0 || !previewPane()) return;
+  const row = link.closest("[data-row]");
+  if (row.hasAttribute("aria-current")) return;
+  event.preventDefault();
+  preview(row);
+});
+
+/* --- Keys --- */
+
+function openShortcuts() {
+  const sheet = document.getElementById("shortcuts");
+  if (!sheet.open) sheet.showModal();
+}
+
+function step(by) {
+  const all = rows();
+  if (!all.length) return;
+  const at = all.indexOf(current());
+  const row = all[at < 0 ? 0 : Math.min(Math.max(at + by, 0), all.length - 1)];
+  row.querySelector("[data-row-link]").focus();
+  row.scrollIntoView({ block: "nearest" });
+  if (wide.matches && document.querySelector("#preview [data-finding]")) preview(row);
+}
+
+let going = 0;
+const places = { t: "queue", s: "scans", i: "import" };
+const keys = {
+  j: () => step(1),
+  k: () => step(-1),
+  o: () => preview(current() ?? rows()[0]),
+  "/": () => document.querySelector("[data-search]")?.focus(),
+  "?": openShortcuts,
+  g: () => { going = Date.now(); },
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    const menu = document.querySelector("details[data-menu][open]");
+    if (menu) { menu.open = false; menu.querySelector("summary").focus(); return; }
+    if (document.activeElement?.matches("[data-search]")) { document.activeElement.blur(); return; }
+    if (!document.querySelector("dialog[open]") && document.querySelector("#preview [data-finding]")) closePreview();
+    return;
+  }
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable], dialog");
+  if (typing || event.metaKey || event.ctrlKey || event.altKey || document.body.dataset.shortcuts === "off") return;
+  if (going && Date.now() - going < 1200 && places[event.key]) {
+    going = 0;
+    document.querySelector(`[data-place="${places[event.key]}"]`)?.click();
+    return;
+  }
+  const act = keys[event.key];
+  if (act) { event.preventDefault(); act(); }
+});
+
+/* --- The drop zone --- */
+
+for (const zone of document.querySelectorAll("[data-drop]")) {
+  const form = zone.closest("form");
+  const input = zone.querySelector("input[type=file]");
+  let depth = 0;
+  const over = (on) => zone.classList.toggle("over", on);
+  // The whole page takes the file: a drop beside the zone would otherwise leave the page.
+  document.addEventListener("dragenter", (event) => { if (event.dataTransfer.types.includes("Files")) { depth += 1; over(true); } });
+  document.addEventListener("dragleave", () => { depth = Math.max(depth - 1, 0); if (!depth) over(false); });
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    over(false);
+    if (!event.dataTransfer.files.length) return;
+    input.files = event.dataTransfer.files;
+    send(form);
+  });
+  input.addEventListener("change", () => { if (input.files.length) send(form); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); send(form); });
+}
+
+function send(form) {
+  const zone = form.querySelector("[data-drop]");
+  const meter = zone.querySelector("progress");
+  const request = new XMLHttpRequest();
+  zone.classList.add("sending");
+  zone.querySelector("[data-drop-name]").textContent = form.querySelector("input[type=file]").files[0]?.name ?? "";
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable) { meter.max = event.total; meter.value = event.loaded; }
+  });
+  request.addEventListener("load", () => {
+    if (request.status < 400) { location.assign(request.responseURL); return; }
+    const page = new DOMParser().parseFromString(request.responseText, "text/html");
+    document.getElementById("main").replaceWith(page.getElementById("main"));
+    document.getElementById("main").focus();
+  });
+  request.addEventListener("error", () => { zone.classList.remove("sending"); zone.classList.add("failed"); });
+  request.open("POST", form.action);
+  request.send(new FormData(form));
+}

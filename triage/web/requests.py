@@ -1,0 +1,46 @@
+"""What a page finds on its request, besides what Django puts there."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.middleware import HtmxDetails
+
+from triage.domain.access import Actor, Right
+from triage.models import User
+
+P = ParamSpec("P")
+
+
+class PageRequest(HttpRequest):
+    """`theme`: light, dark or '' for the system's. `shortcuts`: whether single keys do anything."""
+
+    htmx: HtmxDetails
+    actor: Actor
+    theme: str
+    shortcuts: bool
+    user: User
+    LANGUAGE_CODE: str
+
+
+def needs(right: Right) -> Callable[[Callable[Concatenate[PageRequest, P], HttpResponse]], Callable[Concatenate[PageRequest, P], HttpResponse]]:
+    """The page is for people with this right; everybody else is told so."""
+
+    def guard(view: Callable[Concatenate[PageRequest, P], HttpResponse]) -> Callable[Concatenate[PageRequest, P], HttpResponse]:
+        @wraps(view)
+        def guarded(request: PageRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            request.actor.demand(right)
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return guard
+
+
+def back_to(request: HttpRequest, otherwise: str) -> str:
+    """The page that a form says it came from, if it is one of ours."""
+    wanted = request.POST.get("next", "")
+    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    return wanted if ours else otherwise

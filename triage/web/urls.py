@@ -1,0 +1,41 @@
+"""Addresses of the pages."""
+
+from django.urls import path, register_converter
+
+from triage.web import findings, health, imports, preferences, scans, sign_in
+
+
+class FindingNumber:
+    """`F-000123`, and plain 123 as people type it."""
+
+    regex = r"(?:[Ff]-)?[0-9]{1,18}"
+
+    def to_python(self, value: str) -> int:
+        return int(value.upper().removeprefix("F-"))
+
+    def to_url(self, value: object) -> str:
+        return f"F-{value:06d}" if isinstance(value, int) else str(value)
+
+
+register_converter(FindingNumber, "finding")
+
+urlpatterns = [
+    path("", findings.queue, name="home"),
+    path("triage", findings.queue, name="queue"),
+    path("unowned", findings.unowned, name="unowned"),
+    path("findings/<finding:number>", findings.finding, name="finding"),
+    path("findings/<finding:number>/status", findings.finding_status, name="finding-status"),
+    path("findings/<finding:number>/owner", findings.finding_owner, name="finding-owner"),
+    path("findings/<finding:number>/verify", findings.finding_verify, name="finding-verify"),
+    path("findings/<finding:number>/ticket", findings.finding_ticket, name="finding-ticket"),
+    path("scans", scans.scans, name="scans"),
+    path("scans/<int:number>", scans.scan, name="scan"),
+    path("scans/<int:number>/progress", scans.scan_progress, name="scan-progress"),
+    path("scans/<int:number>/original", scans.scan_original, name="scan-original"),
+    path("import", imports.import_report, name="import"),
+    path("sign-in", sign_in.sign_in, name="sign-in"),
+    path("sign-in/<str:token>", sign_in.sign_in_link, name="sign-in-link"),
+    path("sign-out", sign_in.sign_out, name="sign-out"),
+    path("preferences", preferences.preferences, name="preferences"),
+    path("health", health.health, name="health"),
+]
