@@ -38,6 +38,8 @@ _escape = re.compile(
 )
 _HALF = len(rb"\ud800")
 
+NULL = msgspec.Raw(b"null")
+
 _text = _Decoder(str)
 _raw_list = _Decoder(list[msgspec.Raw])
 _raw_object = _Decoder(dict[str, msgspec.Raw])
@@ -148,6 +150,16 @@ def outline(head: bytes) -> dict[str, Any]:
 
 def _dotted(path: list[str]) -> str:
     return ".".join(part for part in path if part).replace(".[]", "[]")
+
+
+def read(raw: msgspec.Raw, kind: type[T], otherwise: T) -> T:
+    """`raw` as a `kind`, `otherwise` when it is null or something else: for what explains a record and does not make it."""
+    if raw == NULL:
+        return otherwise
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.DecodeError:
+        return otherwise
 
 
 # --- the document as a moving window ------------------------------------------------------------------------------------------
