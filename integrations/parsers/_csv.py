@@ -201,7 +201,7 @@ class Records:
             return raw.decode(errors="surrogateescape")
 
     def _broken(self, message: str, **params: str | int) -> Exception:
-        """The exception to raise, having gone back to the line after the record's first: a lost quote must not eat what follows."""
+        """The exception to raise, having gone back to the record's second line: a lost quote must not eat what follows."""
         self._reread += self.at - self.start
         if self._reread > MOST_REREAD:
             return UnreadableReport(HOPELESS, line=self.first_line)

@@ -56,7 +56,7 @@ class Observer:
         uid = _prowler.account_uid("aws", record.account)
         account = self._accounts((uid,), lambda: _account(uid, record))
         return Observation(
-            position, self._checks(about, lambda: _check(*about)), verdict[0], record.severity, account, record.region,
+            position, self._checks(about, lambda: _check(about)), verdict[0], record.severity, account, record.region,
             record.resource or uid, record.resource, record.kind, (), record.message, record.at, verdict[1],
             discriminator="" if record.resource else sentence(record.message, record.region),
         )  # fmt: skip
@@ -71,12 +71,13 @@ def check_of(control: str) -> tuple[str, str]:
 def sentence(message: str, region: str) -> str:
     """What tells two findings of a check apart that name no resource: the sentence without region, dates and counts.
 
-    Only numbers that stand alone go, and not those of one digit: `729 days` changes daily, `sg-0123` and `access key 2` are names.
+    Numbers go that stand alone and are no single digit: `729 days` changes daily, `sg-0123` and `access key 2` are names.
     """
     return _count.sub("#", message.strip().removeprefix(f"{region}:").strip())
 
 
-def _check(key: str, title: str, service: str, risk: str, remediation: str, doc: str, compliance: str) -> CheckInfo:
+def _check(texts: tuple[str, ...]) -> CheckInfo:
+    key, title, service, risk, remediation, doc, compliance = texts
     # `ens-op.acc.1.aws.iam.3 ens-op.acc.5.aws.iam.4`; the other texts of this column name no framework.
     controls = tuple(("ENS", word.removeprefix("ens-")) for word in compliance.split() if word.startswith("ens-"))
     return CheckInfo(key, title, service, risk=risk, remediation=remediation, remediation_url=doc, controls=controls)

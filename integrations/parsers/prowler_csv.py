@@ -1,4 +1,4 @@
-"""Prowler's CSV of every generation: v2 (commas, no quotes), v3 and v4/v5 (semicolons), as written or saved again by a spreadsheet.
+"""Prowler's CSV of every generation, as written or as saved again by a spreadsheet: v2 (commas, no quotes), v3, v4 and v5.
 
 A v4/v5 row is nine parts metadata of its check, the same in all rows of that check. So the fields before DESCRIPTION are split,
 and the rest of the row is compared with what that check's rows ended in before, in one memcmp. Whatever is unusual (a quote or a
@@ -36,8 +36,8 @@ LABEL = "Prowler CSV"
 HEAD_SIZE = 64 << 10
 
 COMPLIANCE = _(
-    "This is a Prowler compliance report (output/compliance/…): it repeats each finding once for every requirement of a framework. "
-    "Import the findings of the same run instead: output/prowler-output-*.csv."
+    "This is a Prowler compliance report (output/compliance/…): it repeats each finding once for every requirement of a "
+    "framework. Import the findings of the same run instead: output/prowler-output-*.csv."
 )
 NOT_PROWLER = _("The first line is not the header of a Prowler CSV. Import the file as Prowler wrote it, with its header line.")
 EMPTY = _(
@@ -133,13 +133,13 @@ _unusual = re.compile(rb'["\r\n]')
 
 
 def sniff(head: bytes) -> str | None:
-    """The generation's name when the first line is a header of Prowler's findings. Raises UnreadableReport for compliance CSVs."""
+    """The generation's name when the first line is the header of Prowler's findings. Raises UnreadableReport for compliance."""
     header = _recognise(plain_head(head))
     if header is None:
         return None
-    if _ESSENTIAL_V2 <= set(header.names):
+    if set(header.names) >= _ESSENTIAL_V2:
         return "Prowler CSV v2"
-    if _ESSENTIAL_V3 <= set(header.names):
+    if set(header.names) >= _ESSENTIAL_V3:
         return "Prowler CSV v3"
     return "Prowler CSV v5" if "ADDITIONAL_URLS" in header.names else "Prowler CSV v4"
 
@@ -152,7 +152,7 @@ def parse(stream: BinaryIO, options: ParseOptions, chunk: int = CHUNK) -> Iterat
         raise UnreadableReport(NOT_PROWLER)
     records.begin(header)
     table = _Table(header, options)
-    batches = _old_rows(records, table) if _ESSENTIAL_V2 <= set(header.names) else _rows(records, table)
+    batches = _old_rows(records, table) if set(header.names) >= _ESSENTIAL_V2 else _rows(records, table)
     # chain hands a batch's rows on without a generator in between: that is a tenth of a row's time.
     rows = chain.from_iterable(batches)
     return chain(_beginning(rows, table), rows)
@@ -221,8 +221,8 @@ def _is_standard(header: Header) -> bool:
 def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[Observation]:
     """Yield rows as long as they end like one seen before, and stop before the first that does not.
 
-    Sound because csv.reader, at the start of a field, makes the same of the same bytes: the head has no quote and no line break, so
-    DESCRIPTION starts a field; the stem is what csv.reader read there before, and the ending closes the record.
+    Sound because csv.reader, at the start of a field, makes the same of the same bytes: without quote and line break in the head,
+    DESCRIPTION starts a field there; the stem is what csv.reader read from such a start before, and the ending closes the record.
     """
     checks, accounts, tags, kinds, regions = known.checks, known.accounts, known.tags, known.kinds, known.regions
     statuses, mutes, severities = known.statuses, known.mutes, known.severities
@@ -232,8 +232,9 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
         while at < limit:
             window = data[at : at + _WINDOW]
             try:
-                (_auth, _time, uid, _name, _mail, _org, _org_name, _labels, alias, provider, check, title, _type, status, message, muted,
-                 service, _part, word, kind, asset, name, _details, labels, _partition, region, rest) = window.split(b";", 26)  # fmt: skip
+                (_auth, _time, uid, _name, _mail, _org, _org_name, _labels, alias, provider, check, title, _type, status, message,
+                 muted, service, _part, word, kind, asset, name, _details, labels, _partition, region, rest,
+                 ) = window.split(b";", 26)  # fmt: skip
                 stem, size, lines, known_title, known_service, info = checks[check]
                 prefix, ending, known_provider, account, seen_at = accounts[uid]
                 verdict, is_muted, severity = statuses[status], mutes[muted], severities[word]
@@ -409,12 +410,13 @@ class _Table:
         self.version = self.version or ("" if version.startswith("<") else version)
         provider = provider.strip().lower() or "aws"
         uid = _prowler.account_uid(provider, account_uid or self.options.account)
+        name_of = _prowler.account_name(account_name)
         account = self._accounts(
-            (provider, uid), lambda: _account(provider, uid, account_name, email, organization, unit, labels)
+            (provider, uid), lambda: AccountInfo(provider, uid, name_of, email, organization, unit, _tags_of_account(labels))
         )
         return Observation(
             position,
-            self._checks(check, lambda: _check(*check)),
+            self._checks(check, lambda: _check(check)),
             verdict[0],
             self.severity(severity),
             account,
@@ -434,9 +436,8 @@ class _Table:
     def noted(self, records: Records) -> Iterator[Skipped]:
         """What was mended in the row read last, each kind once a report."""
         for message, (field, word) in self._notes.items():
-            yield Skipped(
-                position, Text(message, {"line": records.first_line, "word": word[:40]}), records.first_line, field, lost=False
-            )
+            text = Text(message, {"line": records.first_line, "word": word[:40]})
+            yield Skipped(self.position - 1, text, records.first_line, field, lost=False)
         self._notes.clear()
 
     def _read(self, cells: list[str], columns: _Columns, records: Records) -> list[str]:
@@ -466,46 +467,23 @@ class _Table:
             self._notes[message] = (field, word)
 
 
-def _check(
-    key: str,
-    title: str,
-    service: str,
-    description: str,
-    risk: str,
-    remediation: str,
-    url: str,
-    cli: str,
-    terraform: str,
-    other: str,
-    native: str,
-    compliance: str,
-    categories: str,
-    related: str,
-    additional: str,
-) -> CheckInfo:
+def _check(texts: tuple[str, ...]) -> CheckInfo:
+    (key, title, service, description, risk, remediation, url, cli, terraform, other, native, compliance, categories, related,
+     additional) = texts  # fmt: skip
     words = _listed(categories)
     return CheckInfo(
-        key,
-        title,
-        service,
-        description,
-        risk,
-        remediation,
-        url,
-        cli,
-        terraform,
+        key, title, service, description, risk, remediation, url, cli, terraform,
         remediation_other="\n\n".join(filter(None, (other, native))),
         categories=words,
         controls=_prowler.controls_in(compliance),
         references=tuple(dict.fromkeys((*_listed(related), *_listed(additional)))),
         exposes="internet-exposed" in words,
-    )
+    )  # fmt: skip
 
 
-def _account(provider: str, uid: str, name: str, email: str, organization: str, unit: str, labels: str) -> AccountInfo:
-    # v3 joins an account's tags with commas.
-    tags = _prowler.tags_of(labels if " | " in labels else labels.strip(",").replace(",", " | "), ":")
-    return AccountInfo(provider, uid, _prowler.account_name(name), email, organization, unit, tags)
+def _tags_of_account(text: str) -> tuple[tuple[str, str], ...]:
+    """v4 and v5 join `key:value` with bars, v3 with commas."""
+    return _prowler.tags_of(text if " | " in text else text.strip(",").replace(",", " | "), ":")
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -557,7 +535,7 @@ def _old_cells(line: str, header: Header) -> list[str]:
 
 
 def _put_back(cells: list[str], names: tuple[str, ...]) -> list[str] | None:
-    """The cells of a row with commas inside them, put together again by what cannot be mistaken: status, severity, the doc's link.
+    """The cells of a row with commas inside them, put together by what cannot be mistaken: status, severity, the doc's link.
 
     None if there are no such marks. A title, a sentence, a risk and a remediation may have lost their commas to each other.
     """
