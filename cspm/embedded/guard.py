@@ -33,6 +33,7 @@ LOOK_SECONDS = 0.1
 STOP_SECONDS = 60  # a fast shutdown writes out what is in memory
 LONGEST_PAUSE = 15  # between attempts to bring a dead server back, while somebody still waits for it
 LOG_LIMIT = 10 * cluster.MEGABYTE
+TROUBLE = "trouble"  # file with the reason, while the server is down and can't be brought back
 _PR_SET_PDEATHSIG = 1
 
 
@@ -157,17 +158,19 @@ def main(home: Path, package: Path) -> None:
         _tell(started=False)
         return
     address = run / "address"
-    address.unlink(missing_ok=True)
+    for left in (address, run / TROUBLE):
+        left.unlink(missing_ok=True)
     try:
         server, notes = _prepare(home, package, run)
-        server.start()
-        address.write_text(str(server.socket))
+        trouble = _start(server)
+        if not trouble:
+            address.write_text(str(server.socket))
     except DatabaseUnavailable as error:
-        _tell(started=False, message=error.message, params=error.params)
-        return
+        trouble = error
     except OSError as error:
-        found = cluster.unavailable(f"{error.filename or ''}: {error.strerror or error}", home / "database" / "data")
-        _tell(started=False, message=found.message, params=found.params)
+        trouble = _explained(error, home / "database" / "data")
+    if trouble:
+        _tell(started=False, message=trouble.message, params=trouble.params)
         return
     _tell(started=True, notes=notes)
     with _nobody_left(server, open_lock(run, "users")):  # whoever comes now waits until the server has stopped
@@ -197,16 +200,31 @@ def _nobody_left(server: Server, users: int) -> Iterator[None]:
     """Wait, with the server kept up, until no process uses it."""
     pause, again_at = 1.0, 0.0
     while not taken(users, fcntl.LOCK_EX):
-        if server.alive():
-            pause = 1.0
-        elif time.monotonic() >= again_at:
-            try:
-                server.start()
-            except (DatabaseUnavailable, OSError) as error:  # a full disk, say: somebody may be making room
-                sys.stderr.write(f"{time.strftime('%F %T')} {error}\n")  # goes to guard.log
-                again_at, pause = time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE)
+        if not server.alive() and time.monotonic() >= again_at:
+            trouble = _start(server)
+            (server.run / TROUBLE).unlink(missing_ok=True)
+            if trouble:  # a full disk, say: somebody may be making room
+                with suppress(OSError):
+                    (server.run / TROUBLE).write_text(json.dumps({"message": trouble.message, "params": trouble.params}))
+                again_at = time.monotonic() + pause
+            pause = min(2 * pause, LONGEST_PAUSE) if trouble else 1.0
         time.sleep(LOOK_SECONDS)
     yield
+
+
+def _start(server: Server) -> DatabaseUnavailable | None:
+    """Start it; why not, if it doesn't."""
+    try:
+        server.start()
+    except DatabaseUnavailable as error:
+        return error
+    except OSError as error:
+        return _explained(error, server.data)
+    return None
+
+
+def _explained(error: OSError, data: Path) -> DatabaseUnavailable:
+    return cluster.unavailable(f"{error.filename or ''}: {error.strerror or error}", data)
 
 
 def _tell(**how: Any) -> None:

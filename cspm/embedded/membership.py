@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cspm.embedded.cluster import DatabaseUnavailable
-from cspm.embedded.guard import open_lock, taken
+from cspm.embedded.guard import TROUBLE, open_lock, taken
 from cspm.language import gettext as _
 from cspm.language import gettext_noop
 
@@ -48,6 +48,7 @@ def join(home: Path, environ: MutableMapping[str, str]) -> str:
     run = home / "run"
     with _one_at_a_time:
         address = _running(run)
+        _raise_trouble(run)
         if address and (environ.get(ADDRESS) == address or _is_joined(home)):
             return address
         try:
@@ -64,6 +65,15 @@ def join(home: Path, environ: MutableMapping[str, str]) -> str:
             _let_go()
             raise
         return environ[ADDRESS]
+
+
+def _raise_trouble(run: Path) -> None:
+    try:
+        trouble = json.loads((run / TROUBLE).read_text())
+    except (OSError, ValueError):  # none, or it is being written
+        return
+    if _running(run):
+        raise DatabaseUnavailable(trouble["message"], **trouble["params"])
 
 
 def _is_joined(home: Path) -> bool:

@@ -206,6 +206,25 @@ def test_killed_server_comes_back_with_everything_that_was_saved(home):
     assert not is_up(address)
 
 
+def test_server_that_cannot_come_back_says_why_until_it_can(home):
+    user = User(home)
+    address = user.address()
+    control = home / "database" / "data" / "global" / "pg_control"
+    control.rename(control.with_suffix(".away"))
+
+    os.kill(server_pid(home), signal.SIGKILL)
+    eventually((home / "run" / "trouble").exists)
+    _, said = User(home).leaves()
+
+    assert "PostgreSQL doesn't start on the database in" in said.splitlines()[-1]
+    control.with_suffix(".away").rename(control)
+    eventually(lambda: is_up(address))
+    late = User(home)
+    assert late.address() == address
+    late.leaves()
+    user.leaves()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the server outlives its guard until the next one comes")
 def test_killed_guard_takes_the_server_along_and_the_next_user_starts_both(home):
     first = User(home)
