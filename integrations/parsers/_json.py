@@ -21,6 +21,7 @@ from triage.ports import Skipped, Text, UnreadableReport
 BLOCK = 1 << 18  # what fits the processor's cache decodes fastest
 LONGEST_VALUE = 16 << 20
 DEEPEST = 500
+HOPELESS = 10_000
 
 T = TypeVar("T")
 Outcomes = tuple[Any, ...]  # what came of one record: itself, a Skipped, or a Skipped and itself
@@ -68,6 +69,7 @@ NO_RECORDS = _("The document is neither a JSON list nor a JSON object: it begins
 NO_LIST = _("The document is one object without a list at %(paths)s: it holds no records. Choose another format.")
 WRONG_TYPE = _("The field “%(field)s” is not what it should be: %(problem)s. The record was left out.")
 BROKEN_LINE = _("Line %(line)s is not a JSON object: %(problem)s. It was left out.")
+ALL_LOST = _("None of the first %(count)s records could be read, the last for this: %(reason)s Choose another format.")
 MENDED = _("Half a character (a lone surrogate) was replaced by “�”.")
 
 
@@ -81,9 +83,18 @@ def records(stream: BinaryIO, kind: type[T], *paths: str) -> Iterator[tuple[int,
     `paths`: where such lists may stand in a wrapping object, dotted (`Findings`, `detail.findings`); an object without any of
     them is itself a record. `kind`: what msgspec decodes a record into. A record of other types gives a lost Skipped; one that
     had to be mended gives a Skipped that is not lost and then itself. Raises UnreadableReport for a document that is broken,
-    cut short, glued of several, nested too deep, not UTF-8/16/32, or that gives a key on a path twice.
+    cut short, glued of several, nested too deep, not UTF-8/16/32, that gives a key on a path twice, or begins with ten thousand
+    records that all are lost.
     """
-    window = _Window(stream)
+    any_read = False
+    for position, record in _records(_Window(stream), kind, paths):
+        if position == HOPELESS and isinstance(record, Skipped) and not any_read:
+            raise UnreadableReport(ALL_LOST, count=HOPELESS, reason=str(record.reason))
+        any_read = any_read or not isinstance(record, Skipped)
+        yield position, record
+
+
+def _records(window: "_Window", kind: type[T], paths: tuple[str, ...]) -> Iterator[tuple[int, T | Skipped]]:
     beginning = window.peek()
     if beginning == b"[":
         window.at += 1

@@ -118,7 +118,8 @@ def sniff(head: bytes) -> str | None:
         return "JSON, an empty list"
     for place in ("[]", "", *(f"{path}[]" for path in WRAPPERS)):
         dot = f"{place}." if place else ""
-        product, kind = facts.get(f"{dot}metadata.product.name"), facts.get(f"{dot}class_uid")
+        product = facts.get(f"{dot}metadata.product.name") or facts.get(f"{dot}metadata.product.vendor_name")
+        kind = facts.get(f"{dot}class_uid")
         if not isinstance(product, str) or not (kind in CLASSES or f"{dot}finding_info" in facts or f"{dot}finding" in facts):
             continue
         if product != "Prowler":

@@ -119,6 +119,14 @@ def test_a_list_of_something_else_gives_skipped_records():
     assert [record.position for _, record in read(b'[1, "x", [], null]')] == [0, 1, 2, 3]
 
 
+def test_a_document_of_nothing_but_lost_records_is_given_up():
+    endless = b"[" + b"1," * 1_000_000 + b"1]"
+    late = b"[" + b"1," * 9_999 + b'{"id": 1}' + b",1" * 100 + b"]"
+
+    assert refusal(endless).text.message == _json.ALL_LOST
+    assert len(read(late)) == 10_100
+
+
 def test_half_a_character_is_mended_and_counted():
     (_, note), (_, record), (_, whole) = read(rb'[{"text": "cut \ud83d"}, {"text": "\ud83d\ude00 \\ud800"}]')
 
