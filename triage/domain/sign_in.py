@@ -36,7 +36,7 @@ def password(*, email: str, password: str, address: str, at: datetime) -> User:
     with transaction.atomic():
         with connection.cursor() as cursor:  # attempts of one address queue up: none of them passes the count unseen
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [place])
-        user = User.objects.filter(email=email.strip().casefold(), is_active=True).first()
+        user = User.objects.filter(email=email.replace("\0", "").strip().casefold(), is_active=True).first()
         _count("address", place, limit=FAILURES_OF_AN_ADDRESS, at=at)
         if user:
             _count("user", user.pk, limit=FAILURES_OF_A_PERSON, at=at)

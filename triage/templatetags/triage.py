@@ -47,7 +47,7 @@ def said(text: Text | Mapping[str, Any] | str | None) -> str:
     elif isinstance(text, Mapping):
         message, params = str(text.get("message", "")), text.get("params") or {}
     else:
-        return str(text)
+        return gettext(text)
     words = {name: WORDS[name].get(value, value) if name in WORDS else _number(value) for name, value in params.items()}
     return gettext(message) % words if words else gettext(message)
 

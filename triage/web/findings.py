@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from triage.domain import lifecycle, queries, tickets, verification
 from triage.domain.access import Right
+from triage.domain.ownership import assigning
 from triage.domain.errors import Invalid, TriageError
 from triage.models import Finding, Status, Team, Verification
 from triage.web.middleware import status_code
@@ -66,7 +67,16 @@ def finding_status(request: PageRequest, number: int) -> HttpResponse:
 
 @require_POST
 def finding_owner(request: PageRequest, number: int) -> HttpResponse:
-    return redirect("finding", number)
+    """Fields: `team` (a slug, or `-` for nobody) and `reason`, or `release`; and `version`."""
+    said = {"finding": number, "actor": request.actor, "at": now(), "reason": request.POST.get("reason", "")}
+
+    def act() -> object:
+        if "release" in request.POST:
+            return assigning.release(**said, version=_version(request))
+        slug = request.POST.get("team", "")
+        return assigning.assign(**said, team=None if slug == "-" else assigning.team_named(slug), version=_version(request))
+
+    return _done(request, number, act)
 
 
 @require_POST

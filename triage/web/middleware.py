@@ -2,6 +2,7 @@
 
 import zoneinfo
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -9,6 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone, translation
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext_noop as _
 
 from triage.domain import access
 from triage.domain.errors import Invalid, NotAllowed, NotFound, Stale, TriageError
@@ -48,6 +50,9 @@ class Preferences:
             timezone.deactivate()
 
 
+UNTYPED = _("The form holds a character that no keyboard types (U+0000). Type the text instead of pasting it.")
+
+
 class ExpectedFailures:
     """A TriageError is shown as its sentence: a page, or a message where htmx asked for a part of one."""
 
@@ -56,6 +61,13 @@ class ExpectedFailures:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
+
+    def process_view(self, request: PageRequest, view: Callable[..., HttpResponse], _args: Any, _kwargs: Any) -> HttpResponse | None:
+        """PostgreSQL keeps no U+0000 in a text: a page that is sent one says so, whichever of its fields it is in."""
+        if not view.__module__.startswith("triage.web."):
+            return None
+        texts = (text for sent in (request.GET, request.POST) for values in sent.lists() for text in (values[0], *values[1]))
+        return self.process_exception(request, Invalid(UNTYPED)) if any("\0" in text for text in texts) else None
 
     def process_exception(self, request: PageRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, TriageError):

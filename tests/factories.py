@@ -1,0 +1,88 @@
+"""Rows for tests, made through the audit door."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+from triage.domain.access import Actor
+from triage.domain.audit import recording
+from triage.models import Account, Asset, Check, Finding, OwnerTrail, Role, RoleGrant, Severity, TagSet, Team, User
+
+AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
+ACCOUNT = "123456789012"
+TRIAGER = Actor(name="user:1", door="page", roles=frozenset({Role.TRIAGER}))
+VIEWER = Actor(name="user:2", door="page", roles=frozenset({Role.VIEWER}))
+
+
+class Clock:
+    """Time that moves a second at each look, and as far as a test says."""
+
+    def __init__(self, at: datetime = AT) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        self.at += timedelta(seconds=1)
+        return self.at
+
+    def pass_(self, **span: float) -> datetime:
+        self.at += timedelta(**span)
+        return self.at
+
+
+def digest(*parts: object) -> bytes:
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest()
+
+
+def team(slug: str = "web") -> Team:
+    return Team.objects.get_or_create(slug=slug, defaults={"name": f"Team {slug.title()}"})[0]
+
+
+def finding(
+    *, check: str = "s3_bucket_public_access", bucket: str = "acme-public-assets", owner: Team | None = None, at: datetime = AT, **columns
+) -> Finding:
+    """An open finding of Prowler about a bucket, three days before it is due."""
+    account, _made = Account.objects.get_or_create(provider="aws", uid=ACCOUNT, defaults={"name": "Acme", "created_at": at})
+    about, _made = Check.objects.get_or_create(
+        scanner="prowler",
+        key=check,
+        defaults={
+            "title": "S3 bucket is not publicly accessible", "service": "s3", "severity": Severity.CRITICAL, "digest": digest(check),
+            "risk": "Everybody can read it.", "remediation": "Block **public access**.", "updated_at": at,
+            "remediation_cli": f"aws s3api put-public-access-block --bucket {bucket}", "remediation_url": "https://hub.example/s3",
+            "remediation_terraform": "```hcl\nresource \"aws_s3_bucket_public_access_block\" \"x\" {}\n```",
+        },
+    )  # fmt: skip
+    uid = f"arn:aws:s3:::{bucket}"
+    asset, _made = Asset.objects.get_or_create(
+        key=digest("aws", ACCOUNT, uid),
+        defaults={
+            "account": account, "uid": uid, "name": bucket, "type": "AwsS3Bucket", "service": "s3", "region": "eu-west-1",
+            "tag_set": TagSet.objects.first(), "tags_since": at, "trail": OwnerTrail.objects.first(), "first_seen": at,
+        },
+    )  # fmt: skip
+    values = {
+        "region": "eu-west-1", "severity": Severity.CRITICAL, "scanner_severity": Severity.CRITICAL, "first_seen": at, "last_seen": at,
+        "clock_from": at, "due_at": at + timedelta(days=3), "message": f"S3 Bucket {bucket} has public access due to bucket ACL.",
+        "changed_at": at,
+    }  # fmt: skip
+    with recording(actor="worker", at=at, door="task"):
+        row = Finding.objects.create(
+            identity=digest(about.pk, uid), check_ref=about, asset=asset, account=account, team=owner, trail=asset.trail,
+            **{**values, **columns},
+        )  # fmt: skip
+    row.refresh_from_db()
+    return row
+
+
+def change(row: Finding, at: datetime = AT, **columns) -> Finding:
+    with recording(actor="worker", at=at, door="task"):
+        Finding.objects.filter(pk=row.pk).update(**columns)
+    row.refresh_from_db()
+    return row
+
+
+def person(email: str = "ana@example.com", *roles: str, of: Team | None = None, password: str | None = None, **columns) -> User:
+    """Somebody with these roles; a contributor's is in the team `of`."""
+    user = User.objects.create_user(email, password, **columns)
+    for role in roles:
+        RoleGrant.objects.create(user=user, role=role, team=of if role == Role.CONTRIBUTOR else None)
+    return user
