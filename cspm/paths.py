@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from cspm.embedded.cluster import SERVER_ID
@@ -29,9 +30,12 @@ def secret_key(base: Path) -> str:
     """The installation's secret, drawn once. Written beside and renamed, so that a reader sees all of it or nothing."""
     path = base / "secret_key"
     while not path.exists():
-        draft = base / f"secret_key.{os.getpid()}"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        handle, name = tempfile.mkstemp(prefix="secret_key.", dir=base)  # of mode 0600
+        draft = Path(name)
+        with os.fdopen(handle, "w") as file:
             file.write(secrets.token_urlsafe(50))
+            file.flush()
+            os.fsync(handle)
         try:
             os.link(draft, path)  # fails where another process was first: then its secret is the secret
         except FileExistsError:
