@@ -147,12 +147,12 @@ class Vulnerability(msgspec.Struct):
 
 
 class Unmapped(msgspec.Struct):
-    """What Prowler 4.1 and later say outside of the schema."""
+    """What Prowler says outside of the schema; the first of 4.x wrote lists as its CSV does."""
 
-    categories: list[str] | None = None
-    compliance: dict[str, list[str]] | None = None
+    categories: list[str] | str | None = None
+    compliance: dict[str, list[str]] | str | None = None
     related_url: str | None = None
-    additional_urls: list[str] | None = None
+    additional_urls: list[str] | str | None = None
     provider: str | None = None
     provider_uid: str | None = None
 

@@ -349,9 +349,8 @@ def _prowler_check(key: str, event: Event, info: FindingInfo, resource: Resource
     unmapped = read(event.unmapped, Unmapped, Unmapped())
     remediation = read(info.remediation if event.class_uid == SECURITY else event.remediation, Remediation, Remediation())
     fixes = _fixes(remediation.references or remediation.kb_articles or [])
-    further = [url for url in (unmapped.related_url, *(unmapped.additional_urls or ())) if url]
-    old = event.compliance.requirements if event.compliance else NULL
-    categories = tuple(unmapped.categories or ())
+    further = [url for url in (unmapped.related_url, *_texts(unmapped.additional_urls)) if url]
+    categories = tuple(_texts(unmapped.categories))
     return CheckInfo(
         key=key,
         title=info.title or "",
@@ -360,10 +359,21 @@ def _prowler_check(key: str, event: Event, info: FindingInfo, resource: Resource
         risk=read(event.risk_details, str, "") or read(info.supporting_data, dict[str, str], {}).get("Risk", ""),
         remediation=remediation.desc or "",
         categories=categories,
-        controls=_prowler.controls_of(unmapped.compliance or {}) or _prowler.controls_in(" | ".join(read(old, list[str], []))),
+        controls=_prowler_controls(event, unmapped),
         exposes="internet-exposed" in categories,
         **fixes | {"references": tuple(dict.fromkeys((*fixes["references"], *further)))},
     )
+
+
+def _prowler_controls(event: Event, unmapped: Unmapped) -> tuple[tuple[str, str], ...]:
+    if isinstance(unmapped.compliance, dict):
+        return _prowler.controls_of(unmapped.compliance)
+    v3 = read(event.compliance.requirements, list[str], []) if event.compliance else []
+    return _prowler.controls_in(unmapped.compliance or " | ".join(v3))
+
+
+def _texts(value: list[str] | str | None) -> list[str]:
+    return value.split(" | ") if isinstance(value, str) and value else list(value or ())
 
 
 def _event_code(metadata: Metadata | None) -> str:

@@ -231,6 +231,19 @@ def test_exposure_comes_from_the_categories():
     assert found.check.controls == (("CIS-3.0", "2.1.4"),)
 
 
+def test_lists_written_as_texts_are_read_as_lists():
+    unmapped = {
+        "categories": "encryption | internet-exposed",
+        "compliance": "CIS-3.0: 2.1.4, 2.1.5 | ISO27001-2022: A.8.1",
+        "additional_urls": "",
+    }
+
+    (found,) = only(Observation, parse([prowler(unmapped=unmapped)]))
+
+    assert found.check.categories == ("encryption", "internet-exposed")
+    assert found.check.controls == (("CIS-3.0", "2.1.4"), ("CIS-3.0", "2.1.5"), ("ISO27001-2022", "A.8.1"))
+
+
 def test_code_among_the_references_of_old_versions_finds_its_place():
     references = [
         'resource "aws_s3_bucket" "x" {}',
