@@ -37,7 +37,12 @@ def team(slug: str = "web") -> Team:
 
 
 def finding(
-    *, check: str = "s3_bucket_public_access", bucket: str = "acme-public-assets", owner: Team | None = None, at: datetime = AT, **columns
+    *,
+    check: str = "s3_bucket_public_access",
+    bucket: str = "acme-public-assets",
+    owner: Team | None = None,
+    at: datetime = AT,
+    **columns,
 ) -> Finding:
     """An open finding of Prowler about a bucket, three days before it is due."""
     account, _made = Account.objects.get_or_create(provider="aws", uid=ACCOUNT, defaults={"name": "Acme", "created_at": at})
