@@ -127,7 +127,8 @@ class Observation:
     `alias`: the scanner's own id of the finding, a look-up name and never an identity. `discriminator`: what tells two findings
     of one check on one asset apart when the asset's name does not. `stand_in`: the row stands for a thing that does not exist
     ("no trail", "no detector"). `muted`: the scanner muted it. `review`: the tool asks for a person's look.
-    `place`, `places`: for code, the main place and all of them.
+    `place`, `places`: for code, the main place and all of them. `fingerprint`: 16 bytes that are the same only if the record says
+    the same in all but its time and the run's own ids; b"" where the parser has none.
     """
 
     position: int | tuple[int, int]
@@ -149,6 +150,12 @@ class Observation:
     review: bool = False
     place: Place | None = None
     places: tuple[Place, ...] = ()
+    fingerprint: bytes = b""
+
+
+# A record whose fingerprint is in `ParseOptions.unchanged`: (fingerprint, value there, check, account, region). A tuple, because
+# there is one for nearly every record of a daily report.
+Unchanged = tuple[bytes, int, CheckInfo, AccountInfo, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,9 @@ class ParseOptions:
     """What the person who imports knows and the report does not say.
 
     `zone`: zone of times without one. `mapping`: column or path names for the generic parsers, None for all others.
-    `repository`, `branch`, `category`, `account`: used where the report has none.
+    `repository`, `branch`, `category`, `account`: used where the report has none. `unchanged`: fingerprints of records that said
+    the same in the last report; it fills while the report is read. A parser with fingerprints may yield an Unchanged for such a
+    record and spare itself the reading.
     """
 
     zone: tzinfo
@@ -200,6 +209,7 @@ class ParseOptions:
     repository: str = ""
     branch: str = ""
     category: str = ""
+    unchanged: Mapping[bytes, int] = field(default_factory=dict)
 
 
 class Parser(Protocol):

@@ -1,5 +1,6 @@
 """The one door through which findings are changed: inside `recording`, who and why are known to the database's triggers."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,20 @@ class Recording:
                     Jsonb(after) if after is not None else None, reason, self.actor, self.door, self.scan, self.at,
                 ],
             )  # fmt: skip
+
+    def tell_all(self, subject: str, events: Iterable[tuple[int, str, Mapping[str, Any], Mapping[str, Any]]]) -> None:
+        """Many such events (subject's id, kind, before, after) in one statement, for the recording's reason. {} is none."""
+        rows = [(number, kind, json.dumps(before), json.dumps(after)) for number, kind, before, after in events]
+        if not rows:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO triage_event (subject, subject_id, kind, before, after, reason, actor, door, scan_id, at)"
+                " SELECT %s, e.id, e.kind, nullif(e.before, '{}'), nullif(e.after, '{}'), coalesce(cspm_setting('reason'), ''),"
+                " %s, %s, %s, %s"
+                " FROM unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::jsonb[]) AS e(id, kind, before, after)",
+                [subject, self.actor, self.door, self.scan, self.at, *map(list, zip(*rows, strict=True))],
+            )
 
 
 @contextmanager

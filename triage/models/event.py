@@ -42,7 +42,7 @@ class Event(models.Model):
     xid = Xid8Field(db_default=CurrentTransaction(), editable=False)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=["subject", "subject_id", "seq"], name="one_event_per_seq"),)
+        constraints = (models.UniqueConstraint(fields=["subject_id", "seq", "subject"], name="one_event_per_seq"),)
         indexes = (
             models.Index(fields=["scan", "kind", "id"], condition=models.Q(scan__isnull=False), name="event_scan"),
             models.Index(fields=["subject", "subject_id", "id"], condition=models.Q(seq__isnull=True), name="event_subject"),

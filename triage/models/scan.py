@@ -103,7 +103,8 @@ class CodeStream(models.Model):
 class ScanScope(models.Model):
     """What a scan looked at in one account. Only a `complete` scope says something about what it does not name.
 
-    `check_set` null: all checks of the scanner (code). `regions` empty: regions do not matter (code).
+    `check_set` null: all checks of the scanner (code). `regions` empty: regions do not matter (code). `records`: fingerprints of
+    what the scan said and the findings they became (`ingest.records`), kept for the newest scan of an account alone.
     """
 
     scan = models.ForeignKey(Scan, models.PROTECT, related_name="scopes")
@@ -114,6 +115,7 @@ class ScanScope(models.Model):
     regions = ArrayField(models.TextField(), default=list)
     complete = models.BooleanField()
     at = models.DateTimeField()
+    records = models.BinaryField(null=True)
 
     class Meta:
-        indexes = (models.Index(fields=["account", "scanner", "-at"], name="scope_newest", condition=models.Q(complete=True)),)
+        indexes = (models.Index(fields=["account", "scanner", "-scan"], name="scope_newest"),)

@@ -8,14 +8,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.timezone import now
 from django.utils.translation import gettext
-from django.contrib import messages
+from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import lifecycle, queries, tickets, verification
+from triage.domain import lifecycle, queries, search, tickets, verification
 from triage.domain.access import Right
-from triage.domain.ownership import assigning
 from triage.domain.errors import Invalid, TriageError
+from triage.domain.ownership import assigning
+from triage.domain.ownership import unowned as orphanage
 from triage.models import Finding, Status, Team, Verification
+from triage.web.filters import address, switched
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, back_to, needs
 
@@ -43,7 +45,9 @@ def queue(request: PageRequest) -> HttpResponse:
 @require_safe
 @needs(Right.VIEW)
 def unowned(request: PageRequest) -> HttpResponse:
-    return queue(request)
+    """By account, the worst first, with what would give them an owner."""
+    groups = [(group, _open_of(account=group.account.uid, team="none")) for group in orphanage.unowned(actor=request.actor)]
+    return render(request, "triage/findings/unowned.html", {"groups": groups})
 
 
 @require_safe
@@ -130,8 +134,16 @@ def _shown(request: PageRequest, found: Finding, *, next_page: str) -> dict[str,
     }
 
 
+def _open_of(**values: str) -> str:
+    """The address of the queue with what is to be fixed and has these values."""
+    query = search.parse("is:open")
+    for field, value in values.items():
+        query = switched(query, field, value)
+    return address(reverse("queue"), q=query.text())
+
+
 def _version(request: PageRequest) -> int:
     written = request.POST.get("version", "")
     if not written.isdecimal():
-        raise Invalid("")
+        raise Invalid(_("The form does not say which version of the finding you saw. Reload the page."))
     return int(written)

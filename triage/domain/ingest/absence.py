@@ -34,8 +34,17 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
     covering = merge.run.conclusive and merge.run.reports_passes and complete is not False
     covering = covering and (merge.tally.passed > 0 or complete is True)
     log.because("pass row")
-    passing = (held >> known.ID_SHIFT for held in merge.passing.values() if held & known.STATUS_MASK != known.VERIFIED)
+    # A finding whose failure came again unchanged is not fixed by another row of the same key.
+    passing = (
+        held >> known.ID_SHIFT
+        for held in merge.passing.values()
+        if held & known.STATUS_MASK != known.VERIFIED and held >> known.ID_SHIFT not in merge.seen
+    )
     fixed = len(lifecycle.settle(passing, at=at, grade=Grade.PROOF)) + _settle_stand_ins(merge, at=at)
+    merge.tally.unchanged += len(merge.seen)
+    merge.tally.open += sum(
+        held & known.STATUS_MASK in known.OPEN and held >> known.ID_SHIFT in merge.seen for held in merge.known.values()
+    )
     done = write(merge.changes, log=log, scan=scan, at=at)
     done.fixed = fixed
     if covering:
@@ -48,7 +57,7 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
             done.unreported = len(lifecycle.vanish(absent, at=at))
     log.because()
     if not covering:
-        sight(merge.changes.sighted, at=at)
+        sight([*merge.changes.sighted, *merge.seen], at=at)
     _write_scopes(merge, scan=scan, at=at, complete=covering)
     _expose(merge, scan=scan)
     return done
@@ -80,7 +89,9 @@ def _absent(merge: CloudMerge) -> list[int]:
     left = [
         held >> known.ID_SHIFT
         for held in merge.known.values()
-        if not held & known.GONE_OR_UNREPORTED and held & known.STATUS_MASK != known.VERIFIED
+        if not held & known.GONE_OR_UNREPORTED
+        and held & known.STATUS_MASK != known.VERIFIED
+        and held >> known.ID_SHIFT not in merge.seen
     ]
     covered = {(ground.account.id, region) for ground in merge.grounds.values() for region in {*ground.regions, ""}}
     accounts, regions = (list(column) for column in zip(*covered, strict=True)) if covered else ([], [])
@@ -109,11 +120,14 @@ def _write_scopes(merge: CloudMerge, *, scan: int, at: datetime, complete: bool)
         return
     checks = sorted(merge.checks_seen)
     check_set, _made = CheckSet.objects.get_or_create(digest=digest(checks), defaults={"checks": checks})
+    # The fingerprints of older scans are of no use any more.
+    stale = ScanScope.objects.filter(scanner=merge.run.scanner, account__in=grounds, records__isnull=False)
+    stale.update(records=None)
     ScanScope.objects.bulk_create(
         [
             ScanScope(
                 scan_id=scan, scanner=merge.run.scanner, account_id=account, check_set=check_set, complete=complete, at=at,
-                regions=sorted(ground.regions - {""}),
+                regions=sorted(ground.regions - {""}), records=ground.records.packed() or None,
             )
             for account, ground in grounds.items()
         ],

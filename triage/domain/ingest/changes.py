@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from triage.domain.ingest import known
+from triage.domain.ingest import known, records
 from triage.domain.ingest.writing import Facts
 from triage.ports import Observation
 
@@ -24,6 +24,17 @@ class Tally:
     unchanged: int = 0
     repeated: int = 0
     late: int = 0
+
+    def count(self, verdict: int, count: int, *, muted: bool) -> None:
+        """Rows by their verdict, as `records` codes it."""
+        if verdict == records.FAILS:
+            self.fail += count
+        elif verdict == records.PASSES:
+            self.passed += count
+        else:
+            self.manual += count
+        if muted and verdict != records.PASSES:
+            self.muted += count
 
 
 @dataclass(slots=True, eq=False)

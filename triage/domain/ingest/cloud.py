@@ -1,21 +1,22 @@
 """Cloud observations against what is known: one pass over the report.
 
 The pass asks dictionaries only. It writes new assets and findings chunk by chunk and remembers what else changes, which
-`settlement` writes when the whole report has been read, as a later row can overrule an earlier one: FAIL wins over MANUAL, MANUAL
-over PASS. An unchanged row writes nothing.
+`absence.settle` writes when the whole report has been read, as a later row can overrule an earlier one: FAIL wins over MANUAL,
+MANUAL over PASS. An unchanged row writes nothing, and where the parser has fingerprints it is not even read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from triage.domain import estate
-from triage.domain.ingest import identity, known
+from triage.domain.ingest import identity, known, records
 from triage.domain.ingest.catalogue import Catalogue, KnownAccount, KnownCheck, Tags
 from triage.domain.ingest.changes import Changes, Sink
+from triage.domain.ingest.records import Records
 from triage.domain.ingest.writing import MEMO_LIMIT, Facts, Writer, looks
 from triage.models import Status
-from triage.ports import AccountInfo, Observation, Run, Verdict
+from triage.ports import AccountInfo, Observation, Run, Unchanged, Verdict
 
 FAIL, PASS = Verdict.FAIL, Verdict.PASS
 
@@ -28,69 +29,106 @@ class Ground:
     prefix: str
     rule: Callable[[Observation], tuple[str, str, str]]
     late: bool
+    fresh: bool  # has no assets yet
     stand_ins: set[int]  # checks with an open stand-in here
     facts: dict[Tags | tuple[Tags, str], Facts] = field(default_factory=dict)
     regions: set[str] = field(default_factory=set)
     settled: set[tuple[int, str]] = field(default_factory=set)  # (check, region) where a PASS row settles a stand-in
+    records: Records = field(default_factory=Records)
+
+
+@dataclass(slots=True)
+class Row:
+    """An observation with what follows from it."""
+
+    observation: Observation
+    ground: Ground
+    check: KnownCheck
+    facts: Facts
+    asset_key: bytes
+    qualifier: str
+    home: str
+    asset: int = 0
+    identity: bytes = b""
 
 
 class CloudMerge:
-    """One run's merge: `take` the report's observations in chunks, then let `settlement` write the rest."""
+    """One run's merge: `take` the report's observations in chunks, then let `absence.settle` write the rest."""
 
-    def __init__(self, run: Run, *, scan: int, at: datetime, catalogue: Catalogue, sink: Sink | None = None) -> None:
+    def __init__(
+        self, run: Run, *, scan: int, at: datetime, catalogue: Catalogue, unchanged: dict[bytes, int], sink: Sink | None = None
+    ) -> None:
+        """`unchanged`: the parser's, to be filled with the fingerprints of each account that comes up."""
         self.run, self.scan, self.at, self.catalogue, self.sink = run, scan, at, catalogue, sink
         self.changes = Changes()
         self.tally = self.changes.tally
         self.grounds: dict[AccountInfo, Ground] = {}
         self.known: dict[bytes, int] = {}  # findings that no row has named yet
         self.passing: dict[bytes, int] = {}  # known findings whose rows all pass
+        self.seen: set[int] = set()  # numbers of findings whose failure (or MANUAL) came again unchanged
         self.checks_seen: set[int] = set()
         self.single_asset = True
+        self._unchanged = unchanged
         self._by_number: dict[int, Ground] = {}
         self._failing: set[bytes] = set()
-        self._asked: dict[bytes, int] = {}  # findings that a MANUAL row of this report opened
+        self._asked: dict[bytes, int] = {}  # findings that a MANUAL row of this report named
         self._assets: dict[bytes, int] = {}
         self._writer = Writer(scan=scan, at=at)
 
-    def take(self, chunk: list[Observation]) -> None:
-        """Merge some thousands of observations, in the report's order, and write what is new."""
-        self._prepare(chunk)
-        grounds, checks, seen = self.grounds, self.catalogue.checks, self.checks_seen
-        asset_key, finding_key = identity.asset_key, identity.finding_key
-        for observation in chunk:
-            ground = grounds[observation.account]
-            if ground.late:
-                self._late(observation)
-                continue
-            check = checks[observation.check]
-            uid, qualifier, home = ground.rule(observation)
-            key = asset_key(ground.prefix, uid)
-            asset = self._asset(observation, ground, check, key)
-            finding = finding_key(check.path, key, qualifier)
-            seen.add(check.id)
-            ground.regions.add(home)
-            if observation.verdict is PASS:
-                self._pass(observation, ground, check, finding, home)
-            elif observation.verdict is FAIL:
-                self._fail(observation, ground, check, finding, (asset, qualifier, home))
+    def take(self, chunk: list[Observation], unchanged: list[Unchanged]) -> None:
+        """Merge some thousands of records, in the report's order, and write what is new."""
+        self._prepare(chunk, {record[3] for record in unchanged})
+        self._again(unchanged)
+        rows = self._rows(chunk)
+        self._meet_assets(rows)
+        for row in rows:
+            row.asset = self._asset(row)
+            row.identity = identity.finding_key(row.check.path, row.asset_key, row.qualifier)
+            self.checks_seen.add(row.check.id)
+            row.ground.regions.add(row.home)
+            verdict = row.observation.verdict
+            if verdict is PASS:
+                number = self._pass(row)
+            elif verdict is FAIL:
+                number = self._fail(row)
             else:
-                self._manual(observation, ground, check, finding, (asset, qualifier, home))
+                number = self._manual(row)
+            if number is not None and row.observation.fingerprint:
+                flags = records.CODES[verdict] | (records.MUTED if row.observation.muted else 0)
+                flags |= 0 if row.home or not row.observation.region else records.HOMELESS
+                row.ground.records.add(row.observation.fingerprint, number << records.NUMBER_SHIFT | flags)
         self._writer.flush()
-        self.single_asset = self.single_asset and len({observation.asset for observation in chunk}) < 2
+        self.single_asset = self.single_asset and not unchanged and len({row.observation.asset for row in rows}) < 2
+
+    def _again(self, unchanged: list[Unchanged]) -> None:
+        """Records that say what they said the last time: they are counted, and what they cover is noted."""
+        grounds, checks, checks_seen, seen = self.grounds, self.catalogue.checks, self.checks_seen, self.seen
+        counts = [0] * 8
+        for fingerprint, value, check, account, region in unchanged:
+            ground = grounds[account]
+            ground.records.add(fingerprint, value)
+            checks_seen.add(checks[check].id)
+            ground.regions.add("" if value & records.HOMELESS else region)
+            counts[value & 0b111] += 1
+            if value > 0b1111 and value & records.VERDICT:  # of a finding, and no PASS
+                seen.add(value >> records.NUMBER_SHIFT)
+        for flags, count in enumerate(counts):
+            verdict = flags & records.VERDICT
+            self.tally.count(verdict, count, muted=bool(flags & records.MUTED))
 
     # --- what the chunk names -----------------------------------------------------------------------------------------------
 
-    def _prepare(self, chunk: list[Observation]) -> None:
+    def _prepare(self, chunk: list[Observation], accounts: set[AccountInfo]) -> None:
         """Know the chunk's accounts with all that is held of them, its checks, and its tag sets with their owners."""
-        infos = {observation.account for observation in chunk} - self.grounds.keys()
+        infos = ({observation.account for observation in chunk} | accounts) - self.grounds.keys()
         if infos:
             self._enter(infos)
         self.catalogue.meet_checks({observation.check: observation.severity for observation in chunk})
         wanted: set[tuple[Ground, Tags, str]] = set()
-        by_asset = self.catalogue.chain.reads_asset
+        reads_asset = self.catalogue.chain.reads_asset
         for observation in chunk:
             ground = self.grounds[observation.account]
-            if by_asset:
+            if reads_asset:
                 if (observation.tags, observation.asset) not in ground.facts:
                     wanted.add((ground, observation.tags, observation.asset))
             elif observation.tags not in ground.facts:
@@ -98,23 +136,27 @@ class CloudMerge:
         if wanted:
             self._learn(wanted)
 
-    def _enter(self, infos: set[AccountInfo]) -> None:
+    def _enter(self, infos: Iterable[AccountInfo]) -> None:
         self.catalogue.meet_accounts(infos)
         accounts = {info: self.catalogue.accounts[info] for info in infos}
-        fresh = {account.id: account for account in accounts.values() if account.id not in self._by_number}
-        if fresh:
-            newest = known.newest(self.run.scanner, fresh)
-            stand_ins = known.stand_ins(self.run.scanner, fresh)
-            self.known |= known.findings(self.run.scanner, fresh)
-            self._assets |= known.assets(fresh)
-            for number, account in fresh.items():
-                self._by_number[number] = Ground(
-                    account=account,
-                    prefix=identity.prefix(account.provider, account.uid),
-                    rule=identity.RULES.get(account.provider, identity.other),
-                    late=number in newest and newest[number] > self.at,
-                    stand_ins=stand_ins.get(number, set()),
-                )
+        unmet = {account.id: account for account in accounts.values() if account.id not in self._by_number}
+        inhabited = known.inhabited(unmet)
+        newest = known.newest(self.run.scanner, inhabited)
+        late = {number for number, at in newest.items() if at > self.at}
+        held = known.findings(self.run.scanner, inhabited - late)
+        self.known |= held
+        if not self.sink:  # who wants to know why each record matched has each record read
+            self._unchanged |= records.last(self.run.scanner, inhabited - late, held)
+        stand_ins = known.stand_ins(self.run.scanner, inhabited)
+        for number, account in unmet.items():
+            self._by_number[number] = Ground(
+                account=account,
+                prefix=identity.prefix(account.provider, account.uid),
+                rule=identity.RULES.get(account.provider, identity.other),
+                late=number in late,
+                fresh=number not in inhabited,
+                stand_ins=stand_ins.get(number, set()),
+            )
         for info, account in accounts.items():
             self.grounds[info] = self._by_number[account.id]
 
@@ -127,8 +169,6 @@ class CloudMerge:
         }
         trails = self.catalogue.trails(answers.values())
         for (ground, tags, asset), answer in answers.items():
-            if len(ground.facts) > MEMO_LIMIT:
-                ground.facts = {}
             account = ground.account
             ground.facts[(tags, asset) if asset else tags] = Facts(
                 account=account.id,
@@ -139,104 +179,120 @@ class CloudMerge:
                 criticality=estate.criticality_of(tags, account.criticality),
             )
 
+    def _rows(self, chunk: list[Observation]) -> list[Row]:
+        """The chunk with keys and facts; records of a late report are counted and left out."""
+        grounds, checks, reads_asset = self.grounds, self.catalogue.checks, self.catalogue.chain.reads_asset
+        asset_key = identity.asset_key
+        rows = []
+        for observation in chunk:
+            ground = grounds[observation.account]
+            if ground.late:
+                self._late(observation)
+                continue
+            uid, qualifier, home = ground.rule(observation)
+            facts = ground.facts[(observation.tags, observation.asset) if reads_asset else observation.tags]
+            rows.append(
+                Row(observation, ground, checks[observation.check], facts, asset_key(ground.prefix, uid), qualifier, home)
+            )
+        for ground in self._by_number.values():
+            if len(ground.facts) > MEMO_LIMIT:
+                ground.facts = {}
+        return rows
+
+    def _meet_assets(self, rows: list[Row]) -> None:
+        wanted = {row.asset_key for row in rows if not row.ground.fresh and row.asset_key not in self._assets}
+        if wanted:
+            self._assets |= known.assets(list(wanted))
+
     # --- one observation ----------------------------------------------------------------------------------------------------
 
-    def _facts(self, observation: Observation, ground: Ground) -> Facts:
-        return ground.facts[(observation.tags, observation.asset) if self.catalogue.chain.reads_asset else observation.tags]
-
-    def _asset(self, observation: Observation, ground: Ground, check: KnownCheck, key: bytes) -> int:
+    def _asset(self, row: Row) -> int:
         """The asset's number; it is added when new, and remembered when its tags or its looks changed."""
-        facts = self._facts(observation, ground)
-        held = self._assets.get(key)
-        state = facts.tag_set << 32 | looks(observation)
+        held = self._assets.get(row.asset_key)
+        appearance = looks(row.observation)
         if held is None:
-            number = self._writer.asset(observation, check, facts, key, state & 0xFFFFFFFF)
-            self._assets[key] = number << 64 | state
+            number = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
+            self._assets[row.asset_key] = number << 64 | row.facts.tag_set << 32 | appearance
             return number
         number = held >> 64
-        if held & known.LOOKS_MASK != state and number not in self.changes.assets:
-            self.changes.assets[number] = (facts, observation, state & 0xFFFFFFFF)
+        if held & known.LOOKS_MASK != (row.facts.tag_set << 32 | appearance) and number not in self.changes.assets:
+            self.changes.assets[number] = (row.facts, row.observation, appearance)
         return number
 
-    def _fail(
-        self, observation: Observation, ground: Ground, check: KnownCheck, finding: bytes, parts: tuple[int, str, str]
-    ) -> None:
-        self.tally.fail += 1
-        self.tally.muted += observation.muted
-        if finding in self._failing:
-            self._repeat(observation)
-            return
-        self._failing.add(finding)
-        held = self.known.pop(finding, None) or self.passing.pop(finding, None)
-        if held is None and finding in self._asked:
-            self.changes.judged.append(self._asked[finding])
-            self.tally.open += 1
-            self._say(observation, self._asked[finding], "new")
-        elif held is None:
-            asset, qualifier, home = parts
-            number = self._writer.finding(
-                observation, check, self._facts(observation, ground), identity=finding, asset=asset, qualifier=qualifier, region=home
-            )
-            self.tally.new += 1
-            self.tally.open += 1
-            self._alias(observation, ground, check, number)
-            self._say(observation, number, "new")
-        else:
-            self._say(observation, held >> known.ID_SHIFT, self.changes.fails_again(observation, held))
-
-    def _pass(self, observation: Observation, ground: Ground, check: KnownCheck, finding: bytes, home: str) -> None:
-        self.tally.passed += 1
-        if check.id in ground.stand_ins:
-            ground.settled.add((check.id, home))
-        held = self.known.pop(finding, None)
+    def _fail(self, row: Row) -> int | None:
+        """The finding's number; None when another row of the report said it already."""
+        observation = row.observation
+        self.tally.count(records.FAILS, 1, muted=observation.muted)
+        if row.identity in self._failing:
+            return self._repeat(observation)
+        self._failing.add(row.identity)
+        held = self.known.pop(row.identity, None) or self.passing.pop(row.identity, None)
         if held is not None:
-            self.passing[finding] = held
-        if self.sink:
-            fixed = held is not None and held & known.STATUS_MASK != known.VERIFIED
-            self._say(observation, held >> known.ID_SHIFT if held else None, "fixed" if fixed else "passed")
-
-    def _manual(
-        self, observation: Observation, ground: Ground, check: KnownCheck, finding: bytes, parts: tuple[int, str, str]
-    ) -> None:
-        self.tally.manual += 1
-        self.tally.muted += observation.muted
-        if finding in self._failing or finding in self._asked:
-            self._repeat(observation)
-            return
-        held = self.known.pop(finding, None) or self.passing.pop(finding, None)
-        if held is None:
-            asset, qualifier, home = parts
-            number = self._writer.finding(
-                observation, check, self._facts(observation, ground), identity=finding, asset=asset, qualifier=qualifier, region=home,
-                status=Status.MANUAL,
-            )  # fmt: skip
-            self.tally.new += 1
+            number, change = held >> known.ID_SHIFT, self.changes.fails_again(observation, held)
+        elif row.identity in self._asked:
+            number, change = self._asked[row.identity], "new"
+            self.changes.judged.append(number)
+            self.tally.open += 1
         else:
-            number = held >> known.ID_SHIFT
+            number, change = self._open(row, Status.OPEN), "new"
+            self.tally.open += 1
+        self._say(observation, number, change)
+        return number
+
+    def _pass(self, row: Row) -> int | None:
+        """The number of the finding that this fixes or keeps fixed, 0 when there is none."""
+        self.tally.count(records.PASSES, 1, muted=row.observation.muted)
+        if row.check.id in row.ground.stand_ins:
+            row.ground.settled.add((row.check.id, row.home))
+        held = self.known.pop(row.identity, None)
+        if held is None:
+            self._say(row.observation, None, "passed")
+            # Another row of this report may fail under the same key: the fingerprint must not say that all is well.
+            return None if row.identity in self._failing or row.identity in self._asked else 0
+        self.passing[row.identity] = held
+        self._say(row.observation, held >> known.ID_SHIFT, "passed" if held & known.STATUS_MASK == known.VERIFIED else "fixed")
+        return held >> known.ID_SHIFT
+
+    def _manual(self, row: Row) -> int | None:
+        observation = row.observation
+        self.tally.count(records.ASKS, 1, muted=observation.muted)
+        if row.identity in self._failing or row.identity in self._asked:
+            return self._repeat(observation)
+        held = self.known.pop(row.identity, None) or self.passing.pop(row.identity, None)
+        if held is None:
+            number = self._open(row, Status.MANUAL)
+        else:
             # The check cannot judge now: that proves nothing, and a verified finding stays verified.
+            number = held >> known.ID_SHIFT
             if held & known.GONE_OR_UNREPORTED:
                 self.changes.back.append(number)
-        self._asked[finding] = number
+            self.tally.unchanged += 1
+        self._asked[row.identity] = number
         self._say(observation, number, "manual")
+        return number
+
+    def _open(self, row: Row, status: Status) -> int:
+        number = self._writer.finding(
+            row.observation, row.check, row.facts, identity=row.identity, asset=row.asset, qualifier=row.qualifier, region=row.home,
+            status=status,
+        )  # fmt: skip
+        self.tally.new += 1
+        self._alias(row, number)
+        return number
 
     def _late(self, observation: Observation) -> None:
         self.tally.late += 1
-        if observation.verdict is PASS:
-            self.tally.passed += 1
-        elif observation.verdict is FAIL:
-            self.tally.fail += 1
-        else:
-            self.tally.manual += 1
+        self.tally.count(records.CODES[observation.verdict], 1, muted=observation.muted)
         self._say(observation, None, "late")
 
     def _repeat(self, observation: Observation) -> None:
         self.tally.repeated += 1
         self._say(observation, None, "repeated")
 
-    def _alias(self, observation: Observation, ground: Ground, check: KnownCheck, number: int) -> None:
+    def _alias(self, row: Row, number: int) -> None:
         """Prowler's own id is composed of facts that are stored; an id that is not is kept as an alias."""
-        account = ground.account
-        composed = f"-{check.key}-{account.uid}-{observation.region}-{observation.asset_name}"
+        observation = row.observation
+        composed = f"-{row.check.key}-{row.ground.account.uid}-{observation.region}-{observation.asset_name}"
         if observation.alias and not observation.alias.endswith(composed):
             self.changes.aliases.append((number, observation.alias))
 

@@ -20,7 +20,7 @@ from triage.domain.ingest.settlement import Settled, sight, write
 from triage.domain.ingest.writing import Facts, Writer, looks
 from triage.domain.sets import chunks
 from triage.models import CodePlace, CodeStream, Grade, ScanScope
-from triage.ports import AccountInfo, Observation, Place, Run, Text, Verdict
+from triage.ports import AccountInfo, Observation, Place, Run, Text, Unchanged, Verdict
 
 PLACE_COLUMNS = (
     "finding_id", "stream_id", "path", "start_line", "end_line", "start_column", "address", "snippet", "context", "text_hash",
@@ -56,7 +56,7 @@ class CodeMerge:
         self._assets: dict[bytes, int] = {}
         self._facts: dict[tuple[int, str], Facts] = {}
 
-    def take(self, chunk: list[Observation]) -> None:
+    def take(self, chunk: list[Observation], _unchanged: list[Unchanged]) -> None:
         """Gather results; a PASS says nothing that their absence does not."""
         self.catalogue.meet_accounts({observation.account for observation in chunk})
         self.catalogue.meet_checks({observation.check: observation.severity for observation in chunk})
@@ -90,7 +90,9 @@ class CodeMerge:
         if ScanScope.objects.filter(stream=stream, complete=True, at__gt=self.at).exists():
             self.tally.late += len(observations)
             return
-        self._assets |= known.assets([account.id])
+        keys = {identity.asset_key(identity.prefix(account.provider, account.uid), o.asset) for o in observations}
+        for chunk in chunks(keys - self._assets.keys()):
+            self._assets |= known.assets(chunk)
         held = _held(stream.pk)
         fates = match(
             [(number, finding.traits) for number, finding in held.items()],

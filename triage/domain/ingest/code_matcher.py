@@ -5,6 +5,7 @@ and scope are matched in stages, the surest evidence first; what remains is new,
 """
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ from typing import Any
 from triage.ports import Place
 
 MOST_CELLS = 20_000  # comparisons for one rule in one file; of larger groups only neighbours are compared
+NEIGHBOURS = 4
 MOST_CANDIDATES = 40  # files that share a piece of evidence; more prove nothing
 HEAD = 200  # characters of text that are still there when it was stored cut
+NAMESAKE = 0.6  # likeness of two paths that makes them the same file's unless their results speak against it
+LONGEST_SAID = 500  # characters of a message, which is stored with other white space and perhaps cut
 SPEAKING = 24  # characters of text that do not meet by chance in two files
 
 # What speaks for a pair in the alignment, in units of about "half the text is the same". Tuned on half of the made pairs.
 MADE = 3.0  # it was made by a key
 STEADY = 0.9  # it moved as far as the pair before it
 TIE = 1e-6  # what differs by less is equal: then the earlier place is taken, as copies are pasted below
+FAR = 0.01  # for each doubling of how far it moved otherwise than the pair before it: the nearer of two equal ones
 EVEN = 0.3  # the rule has as many results in the file as before
 BEFORE = 0.8  # the line before is the same
 AFTER = 0.6  # the line after is the same
@@ -68,13 +73,14 @@ def match(old: Sequence[tuple[int, Traits]], new: Sequence[Traits]) -> list[Matc
 class _Item:
     """A result with what it is compared by. Costly traits are made when first asked for."""
 
-    __slots__ = ("_around", "context", "file", "key", "partner", "place", "stage", "text", "traits")
+    __slots__ = ("_around", "context", "file", "key", "partner", "place", "said", "stage", "text", "traits")
 
     def __init__(self, traits: Traits, key: int) -> None:
         self.traits = traits
         self.place = traits.place
         self.key = key
         self.file = traits.place.path
+        self.said = " ".join(traits.message.split())[:LONGEST_SAID]
         self.text = "".join(traits.place.snippet.split())
         self.context = "".join(traits.place.context.split())
         self.partner: _Item | None = None
@@ -82,7 +88,7 @@ class _Item:
         self._around: tuple[str, str] | None = None
 
     def order(self) -> tuple[int, int, int, str, str]:
-        return (self.place.start_line, self.place.start_column, self.traits.ordinal, self.traits.message, self.text)
+        return (self.place.start_line, self.place.start_column, self.traits.ordinal, self.said, self.text)
 
     def around(self) -> tuple[str, str]:
         """The nearest lines before and after the flagged ones that are not empty, without white space."""
@@ -195,7 +201,7 @@ def _is_same(old: _Item, new: _Item) -> bool:
         a.start_line == b.start_line
         and a.start_column == b.start_column
         and old.traits.rule == new.traits.rule
-        and old.traits.message == new.traits.message
+        and old.said == new.said
         and old.text == new.text
         and a.address == b.address
     )
@@ -242,7 +248,7 @@ def _package_key(item: _Item) -> Hashable | None:
 
 def _context_key(item: _Item) -> Hashable | None:
     if item.text and item.context:
-        return (item.traits.rule, item.file, item.text, item.context, item.traits.message)
+        return (item.traits.rule, item.file, item.text, item.context, item.said)
     return None
 
 
@@ -251,7 +257,7 @@ def _reworded_context_key(item: _Item) -> Hashable | None:
 
 
 def _text_key(item: _Item) -> Hashable | None:
-    return (item.traits.rule, item.file, item.text, item.traits.message) if item.text else None
+    return (item.traits.rule, item.file, item.text, item.said) if item.text else None
 
 
 def _reworded_text_key(item: _Item) -> Hashable | None:
@@ -350,7 +356,7 @@ def _beginnings(source: str, target: str) -> tuple[str, str]:
 
 
 def _evidence(item: _Item) -> Hashable:
-    return (item.traits.rule, item.text[:HEAD] or item.traits.message)
+    return (item.traits.rule, item.text[:HEAD] or item.said)
 
 
 def _candidates(vanished: dict[str, list[_Item]], appeared: dict[str, list[_Item]]) -> set[tuple[str, str]]:
@@ -392,16 +398,28 @@ def _likeness(source: str, olds: list[_Item], target: str, news: list[_Item]) ->
     overlap = sum(shared.values()) / min(len(olds), len(news))
     speaking = any(len(text) >= SPEAKING for _rule, text in shared) if olds[0].text else len(shared) > 2
     path = _path_likeness(source, target)
-    needed = 0.3 if path >= 1 else 0.5
+    if path >= NAMESAKE and overlap < 1:
+        overlap = max(overlap, 0.9 * _fuzzy_overlap(olds, news))
+    needed = 0.3 if path >= NAMESAKE else 0.5
     if overlap < needed or (path == 0 and not speaking):
         return 0
     return overlap + min(sum(shared.values()), 20) / 40 + path
 
 
+def _fuzzy_overlap(olds: list[_Item], news: list[_Item]) -> float:
+    """The share of results that are found again with a similar text, of the first few: enough to know a file by."""
+    by_rule: dict[str, list[_Item]] = defaultdict(list)
+    for new in news[:60]:
+        by_rule[new.traits.rule].append(new)
+    sample = olds[:20]
+    alike = sum(any(_gain(old, new, reworded=False, strict=False) > 0 for new in by_rule[old.traits.rule]) for old in sample)
+    return alike / len(sample)
+
+
 def _counted(items: Iterable[_Item]) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for item in items:
-        counts[item.traits.rule, item.text[:HEAD] or item.traits.message] += 1
+        counts[item.traits.rule, item.text[:HEAD] or item.said] += 1
     return counts
 
 
@@ -415,6 +433,8 @@ def _path_likeness(source: str, target: str) -> float:
         return 1 + same / max(len(a), len(b))
     stem, other = a[-1].partition(".")[0], b[-1].partition(".")[0]
     alike = len(_common_prefix(stem, other)) / max(len(stem), len(other), 1)
+    if len(stem) > 3 and (stem.startswith(other) or other.startswith(stem)):
+        alike = max(alike, 0.8)
     if a[:-1] == b[:-1]:
         return alike
     return alike / 2 if alike > 0.7 else 0
@@ -454,6 +474,7 @@ class _Chain:
             for j, gain in row:
                 shift = _moved(self._olds[i], self._news[j])
                 value, came = tops.best(j)
+                value -= FAR * abs(shift - (_moved(self._olds[came[0]], self._news[came[1]]) if came[0] >= 0 else 0)).bit_length()
                 steady = ends.get(shift)
                 if steady and steady[2] < j and steady[0] + STEADY > value + TIE:
                     value, came = steady[0] + STEADY, (steady[1], steady[2])
@@ -499,29 +520,65 @@ class _Chain:
         return self._near(before, after)
 
     def _near(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
+        """Those where the line should be now, and those that say the same at about the same rank."""
         alike: dict[Hashable, list[int]] = defaultdict(list)
-        at_line: dict[tuple[Hashable, int], list[int]] = defaultdict(list)
+        at_line: dict[int, list[int]] = defaultdict(list)
         for j in after:
-            said = _said(self._news[j])
-            alike[said].append(j)
-            at_line[said, self._news[j].place.start_line].append(j)
-        shifts = self._common_shifts()
+            alike[_said(self._news[j])].append(j)
+            at_line[self._news[j].place.start_line].append(j)
+        lines = self._known_lines(before, after)
+        starts = [line for line, _now in lines]
         seen: dict[Hashable, int] = defaultdict(int)
         counts = _count(_said(self._olds[i]) for i in before)
-        width = max(2, MOST_CELLS // max(len(before), 1) // 2)
         for i in before:
-            said = _said(self._olds[i])
+            said, line = _said(self._olds[i]), self._olds[i].place.start_line
             bucket = alike.get(said, [])
-            middle = seen[said] * len(bucket) // counts[said]
+            rank = seen[said] * len(bucket) // counts[said]
             seen[said] += 1
-            near = set(bucket[max(middle - width, 0) : middle + width])
-            for shift in shifts:
-                near.update(at_line.get((said, self._olds[i].place.start_line + shift), [])[:4])
+            near = set(bucket[max(rank - NEIGHBOURS, 0) : rank + NEIGHBOURS])
+            at = bisect_left(starts, line)
+            for known, now in [(0, 0), *lines[max(at - 2, 0) : at + 2]]:
+                near.update(at_line.get(line + now - known, [])[:NEIGHBOURS])
             yield i, sorted(near)
 
-    def _common_shifts(self) -> list[int]:
-        counts = _count(_moved(item, item.partner) for item in self._olds if item.partner)
-        return [0, *sorted(counts, key=lambda shift: (-counts[shift], shift))[:8]]
+    def _known_lines(self, before: list[int], after: list[int]) -> list[tuple[int, int]]:
+        """Lines before and now, rising: of pairs already made, and of results whose distances to the next ones are unique."""
+        pairs = [(item, item.partner) for item in self._olds if item.partner]
+        gaps, new_gaps = _gaps([self._olds[i] for i in before]), _gaps([self._news[j] for j in after])
+        pairs += [(old, new) for gap, new in new_gaps.items() if new and (old := gaps.get(gap))]
+        return _longest_rising(sorted({(old.place.start_line, new.place.start_line) for old, new in pairs}))
+
+
+def _gaps(items: list[_Item]) -> dict[Hashable, _Item | None]:
+    """Item by what it says and by how far off its neighbours are, None for several."""
+    found: dict[Hashable, _Item | None] = {}
+    lines = [item.place.start_line for item in items]
+    for at, item in enumerate(items[1:-2], 1):
+        gap = (_said(item), lines[at] - lines[at - 1], lines[at + 1] - lines[at], lines[at + 2] - lines[at + 1])
+        found[gap] = None if gap in found else item
+    return found
+
+
+def _longest_rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The longest part of the pairs, sorted by the first, in which the second rises too: code that did not cross other code."""
+    ends: list[int] = []
+    at_end: list[int] = []
+    previous: list[int] = []
+    for index, (_before, after) in enumerate(pairs):
+        place = bisect_left(ends, after)
+        if place == len(ends):
+            ends.append(after)
+            at_end.append(index)
+        else:
+            ends[place] = after
+            at_end[place] = index
+        previous.append(at_end[place - 1] if place else -1)
+    chain = []
+    index = at_end[-1] if at_end else -1
+    while index >= 0:
+        chain.append(pairs[index])
+        index = previous[index]
+    return chain[::-1]
 
 
 class _Tops:
@@ -550,7 +607,7 @@ class _Tops:
 def _chain_order(item: _Item) -> tuple[int, int, str, str, str, int]:
     """Rules of one line in the same order on both sides, whatever order a report has them in."""
     place = item.place
-    return (place.start_line, place.start_column, item.traits.rule, item.traits.message, item.text, item.traits.ordinal)
+    return (place.start_line, place.start_column, item.traits.rule, item.said, item.text, item.traits.ordinal)
 
 
 def _moved(old: _Item, new: _Item) -> int:
@@ -566,7 +623,7 @@ def _count(values: Iterable[Any]) -> dict[Any, int]:
 
 
 def _said(item: _Item) -> Hashable:
-    return item.text[:HEAD], _message_parts(item.traits.message)[0]
+    return item.text[:HEAD], _message_parts(item.said)[0]
 
 
 def _reworded_rules(olds: Iterable[_Item], news: Iterable[_Item]) -> set[str]:
@@ -578,17 +635,17 @@ def _reworded_rules(olds: Iterable[_Item], news: Iterable[_Item]) -> set[str]:
 def _templates(items: Iterable[_Item]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for item in items:
-        found[item.traits.rule].add(_message_parts(item.traits.message)[1])
+        found[item.traits.rule].add(_message_parts(item.said)[1])
     return found
 
 
 def _gain(old: _Item, new: _Item, *, reworded: bool, strict: bool) -> float:
     """How much better than none this pair is; not above 0 if they are too unlike wherever they stand."""
     if strict:
-        same = old.text[:HEAD] == new.text[:HEAD] and (bool(old.text) or old.traits.message == new.traits.message)
+        same = old.text[:HEAD] == new.text[:HEAD] and (bool(old.text) or old.said == new.said)
         if not same:
             return 0
-    said = _message_likeness(old.traits.message, new.traits.message, reworded=reworded)
+    said = _message_likeness(old.said, new.said, reworded=reworded)
     a, b = old.place, new.place
     shape = 0.2 * (a.start_column == b.start_column) + 0.1 * (a.end_line - a.start_line == b.end_line - b.start_line)
     if old.text and new.text:
@@ -612,7 +669,7 @@ def _message_likeness(a: str, b: str, *, reworded: bool) -> float:
     other_names, other_template = _message_parts(b)
     if names == other_names and (names or reworded):
         return 0.95
-    return 0.5 if template == other_template or reworded else 0
+    return 0.5 if template == other_template or reworded or text_likeness(a, b) > 0.6 else 0
 
 
 @lru_cache(maxsize=20_000)

@@ -139,8 +139,9 @@ def _import(scan: Scan, stream: BinaryIO, *, on_progress: Callable[[str, int, in
             return report
         scan.format = found.name[:80]
         try:
+            options = _options(scan.declared)
             merge(
-                found.parser.parse(opened, _options(scan.declared)), scan=scan, report=report, matches=matches,
+                found.parser.parse(opened, options), scan=scan, report=report, unchanged=options.unchanged, matches=matches,
                 on_progress=lambda stage, rows: on_progress(stage, rows, opened.tell()),
             )  # fmt: skip
         except (RecursionError, MemoryError) as error:
@@ -193,6 +194,7 @@ def _options(declared: Mapping[str, Any]) -> ParseOptions:
         repository=declared.get("repository", ""),
         branch=declared.get("branch", ""),
         category=declared.get("category", ""),
+        unchanged={},
     )
 
 

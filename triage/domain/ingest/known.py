@@ -4,7 +4,7 @@ A million findings and assets must fit in memory beside the parser, so each is o
 integer that holds its number and what an observation could change.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,9 @@ LOOKS_MASK = (1 << 64) - 1
 
 VERIFIED, FIX_CLAIMED = _STATUS[Status.VERIFIED], _STATUS[Status.FIX_CLAIMED]
 ASKED = frozenset({_STATUS[Status.MANUAL], _STATUS[Status.ATTESTED]})
+# A failure changes nothing about these.
+STEADY = frozenset(_STATUS[s] for s in (Status.OPEN, Status.IN_PROGRESS, Status.ACCEPTED, Status.FALSE_POSITIVE))
+OPEN = frozenset({_STATUS[Status.OPEN], _STATUS[Status.IN_PROGRESS]})
 DECIDED = frozenset({_STATUS[Status.ACCEPTED], _STATUS[Status.FALSE_POSITIVE]})
 
 _STATE = (
@@ -37,8 +40,8 @@ _STATE = (
 def findings(scanner: str, accounts: Iterable[int]) -> dict[bytes, int]:
     """identity -> number << 16 | stand-in, muted, severity, presence, status, of a scanner's findings in these accounts."""
     rows = copying.read(
-        f"SELECT identity, (f.id << {ID_SHIFT}) + {_STATE} FROM triage_finding f"
-        " WHERE account_id = ANY(%s) AND check_id IN (SELECT id FROM triage_check WHERE scanner = %s)",
+        f"identity || int8send((f.id << {ID_SHIFT}) + {_STATE})",
+        "triage_finding f WHERE account_id = ANY(%s) AND check_id IN (SELECT id FROM triage_check WHERE scanner = %s)",
         [list(accounts), scanner],
         "16sq",
     )
@@ -53,12 +56,26 @@ def states(findings: QuerySet[Any]) -> dict[int, int]:
     return dict(rows.values_list("pk", "state"))
 
 
-def assets(accounts: Iterable[int]) -> dict[bytes, int]:
-    """key -> number << 64 | tag set << 32 | looks, of all assets in these accounts."""
+def assets(keys: Sequence[bytes]) -> dict[bytes, int]:
+    """key -> number << 64 | tag set << 32 | looks, of the assets that have one of these keys: look-ups by index, one statement."""
     rows = copying.read(
-        "SELECT key, id, (tag_set_id << 32) + looks FROM triage_asset WHERE account_id = ANY(%s)", [list(accounts)], "16sqq"
+        "a.key || int8send(a.id) || int8send((a.tag_set_id << 32) + a.looks)",
+        "generate_series(1, %s, 16) AS i, LATERAL"
+        " (SELECT key, id, tag_set_id, looks FROM triage_asset WHERE key = substring(%s::bytea FROM i FOR 16) OFFSET 0) AS a",
+        [16 * len(keys), b"".join(keys)],
+        "16sqq",
     )
     return {key: number << 64 | state for key, number, state in rows}
+
+
+def inhabited(accounts: Iterable[int]) -> set[int]:
+    """Of these accounts the ones that have assets."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT a.id FROM unnest(%s::bigint[]) AS a(id) WHERE EXISTS (SELECT 1 FROM triage_asset WHERE account_id = a.id)",
+            [list(accounts)],
+        )
+        return {number for (number,) in cursor.fetchall()}
 
 
 def stand_ins(scanner: str, accounts: Iterable[int]) -> dict[int, set[int]]:
@@ -87,5 +104,5 @@ def newest(scanner: str, accounts: Iterable[int]) -> dict[int, datetime]:
 
 def numbers(table: str, count: int = CHUNK) -> list[int]:
     """The next numbers of a table, in ascending order: one statement."""
-    sequence = f"SELECT nextval(pg_get_serial_sequence('{table}', 'id')) FROM generate_series(1, {count})"
-    return [number for (number,) in copying.read(sequence, [], "q")]
+    following = f"int8send(nextval('{table}_id_seq'))"
+    return [number for (number,) in copying.read(following, f"generate_series(1, {count})", [], "q")]

@@ -16,13 +16,14 @@ from triage.domain.ingest.code import CodeMerge
 from triage.domain.ingest.summary import Report
 from triage.domain.sets import CHUNK
 from triage.models import Scan
-from triage.ports import Observation, Run, Skipped, Text
+from triage.ports import Observation, Run, Skipped, Text, Unchanged
 
 CLOCK_SKEW = timedelta(minutes=10)
+FIRST_CHUNK = 1_000
 LATE = _("%(count)s records are older than the newest scan of the same account: they are history and change nothing.")
 FUTURE = _("The report says that it was made at %(at)s, which is yet to come. The time of receipt counts instead.")
 
-Items = Iterator[Run | Observation | Skipped]
+Items = Iterator[Run | Observation | Unchanged | Skipped]
 Progress = Callable[[str, int], None]
 
 
@@ -32,51 +33,75 @@ class Matches(Protocol):
     def __call__(self, position: int | tuple[int, int], finding: int | None, change: str, stage: str, /) -> None: ...
 
 
-def merge(items: Items, *, scan: Scan, report: Report, on_progress: Progress, matches: Matches | None = None) -> None:
+def merge(
+    items: Items, *, scan: Scan, report: Report, unchanged: dict[bytes, int], on_progress: Progress, matches: Matches | None = None
+) -> None:
     """Merge all runs of a report; fills the scan's scanner, version and time, and the report's counts and notes.
 
-    Inside a transaction. Raises UnreadableReport from the parser.
+    `unchanged`: the one that the parser was given. Inside a transaction. Raises UnreadableReport from the parser.
     """
-    sink = _sink(matches) if matches else None
     head = _first(items, report)
     while head is not None:
         at = _time_of(head, scan, report)
         if not scan.scanner:
             scan.scanner, scan.version, scan.at = head.scanner[:80], head.version[:80], at
+        if head.inconclusive_because:
+            report.notes.append(head.inconclusive_because)
         with audit.recording(actor=scan.actor, at=at, door=scan.door, scan=scan.pk) as log:
             _lock(head.scanner)
-            run, head = head, _read(items, head, log=log, scan=scan, at=at, report=report, sink=sink, on_progress=on_progress)
-        if run.inconclusive_because:
-            report.notes.append(run.inconclusive_because)
+            sink = _sink(matches) if matches else None
+            catalogue = Catalogue(head.scanner, at)
+            merger: CloudMerge | CodeMerge
+            if head.kind == "cloud":
+                merger = CloudMerge(head, scan=scan.pk, at=at, catalogue=catalogue, unchanged=unchanged, sink=sink)
+            else:
+                merger = CodeMerge(head, scan=scan.pk, at=at, catalogue=catalogue, sink=sink)
+            head = _read(items, merger, report, on_progress)
+            on_progress("settling", report.summary.rows)
+            _conclude(merger, log, report, complete=scan.declared.get("complete"))
 
 
-def _read(
-    items: Items, run: Run, *, log: audit.Recording, scan: Scan, at: datetime, report: Report, sink: Sink | None, on_progress: Progress
-) -> Run | None:
-    """Merge one run; the head of the next one, if the report has another."""
-    catalogue = Catalogue(run.scanner, at)
-    make = CloudMerge if run.kind == "cloud" else CodeMerge
-    merger = make(run, scan=scan.pk, at=at, catalogue=catalogue, sink=sink)
-    chunk: list[Observation] = []
+def _read(items: Items, merger: CloudMerge | CodeMerge, report: Report, on_progress: Progress) -> Run | None:
+    """Give the merger the records of one run, chunk by chunk; the head of the next run, if the report has another."""
     following: Run | None = None
+    observations: list[Observation] = []
+    unchanged: list[Unchanged] = []
+    # The first chunk is short: it makes the accounts known, and what their last reports said.
+    room = FIRST_CHUNK
     for item in items:
-        if item.__class__ is Observation:
-            chunk.append(item)  # type: ignore[arg-type]
-            if len(chunk) == CHUNK:
-                _take(merger, chunk, report, on_progress)
-                chunk = []
-        elif isinstance(item, Skipped):
-            report.skip(item)
+        kind = item.__class__
+        if kind is tuple:
+            unchanged.append(item)  # type: ignore[arg-type]
+        elif kind is Observation:
+            observations.append(item)  # type: ignore[arg-type]
+        elif kind is Skipped:
+            report.skip(item)  # type: ignore[arg-type]
+            continue
         else:
             following = item  # type: ignore[assignment]
             break
-    _take(merger, chunk, report, on_progress)
-    on_progress("settling", report.summary.rows)
-    declared = scan.declared.get("complete")
+        room -= 1
+        if not room:
+            _take(merger, observations, unchanged, report, on_progress)
+            observations, unchanged, room = [], [], CHUNK
+    _take(merger, observations, unchanged, report, on_progress)
+    return following
+
+
+def _take(
+    merger: CloudMerge | CodeMerge, observations: list[Observation], unchanged: list[Unchanged], report: Report, on_progress: Progress
+) -> None:
+    merger.take(observations, unchanged)
+    count = len(observations) + len(unchanged)
+    report.summary.add(rows=count, observations=count)
+    on_progress("reading", report.summary.rows)
+
+
+def _conclude(merger: CloudMerge | CodeMerge, log: audit.Recording, report: Report, *, complete: bool | None) -> None:
     if isinstance(merger, CloudMerge):
-        done = absence.settle(merger, log=log, complete=declared)
+        done = absence.settle(merger, log=log, complete=complete)
     else:
-        done = merger.close(log, complete=declared)
+        done = merger.close(log, complete=complete)
     report.notes += done.notes
     tally = merger.tally
     if tally.late:
@@ -86,13 +111,6 @@ def _read(
         unchanged=tally.unchanged, repeated=tally.repeated, late=tally.late, fixed=done.fixed, regressed=done.regressed,
         unreported=done.unreported, back=done.back,
     )  # fmt: skip
-    return following
-
-
-def _take(merger: CloudMerge | CodeMerge, chunk: list[Observation], report: Report, on_progress: Progress) -> None:
-    merger.take(chunk)
-    report.summary.add(rows=len(chunk), observations=len(chunk))
-    on_progress("reading", report.summary.rows)
 
 
 def _first(items: Items, report: Report) -> Run | None:

@@ -23,6 +23,16 @@ def identifier_pattern(pattern: str) -> Callable[[str], bool]:
     return lambda identifier: matches(identifier[:LONGEST].casefold()) is not None
 
 
+def codeowners(text: str) -> list[dict[str, str]]:
+    """The lines of a CODEOWNERS file as patterns with their first owner; '' for a pattern that belongs to nobody."""
+    entries = []
+    for line in text.splitlines():
+        words = re.findall(r"(?:\\.|[^\s\\])+", re.sub(r"(?:^|(?<=\s))#.*", "", line))
+        if words and not words[0].startswith(("[", "^[")):  # a heading of GitLab's
+            entries.append({"pattern": words[0], "team": words[1] if len(words) > 1 else ""})
+    return entries
+
+
 def _expression(pattern: str) -> str:
     folder = pattern.endswith("/")
     body = pattern.strip("/")

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext_noop as _
 
 from triage.domain.ownership.names import How, Names, TeamFacts
-from triage.domain.ownership.paths import code_pattern, identifier_pattern
+from triage.domain.ownership.paths import code_pattern, codeowners, identifier_pattern
 from triage.domain.ownership.steps import Result, Step
 from triage.domain.tags import Tags, joined, plain, values
 from triage.models import OwnerRule
@@ -210,9 +210,8 @@ def _owned(entry: Mapping[str, Any], names: Names, *, fits: Callable[[str], bool
 def _path(params: Mapping[str, Any], names: Names) -> tuple[set[str], Ask]:
     texts = (PATH_MATCHED, PATH_NOBODY, PATH_UNKNOWN)
     # The last pattern that fits wins, as in CODEOWNERS.
-    owned = [
-        _owned(entry, names, fits=code_pattern(entry["pattern"]), texts=texts) for entry in reversed(params.get("patterns", ()))
-    ]
+    entries = [*params.get("patterns", ()), *codeowners(params.get("codeowners", ""))]
+    owned = [_owned(entry, names, fits=code_pattern(entry["pattern"]), texts=texts) for entry in reversed(entries)]
     repository: str = params.get("repository", "")
 
     def ask(subject: Subject) -> Iterable[Answer]:

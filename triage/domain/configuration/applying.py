@@ -1,0 +1,129 @@
+"""A configuration file compared with what is stored, applied, and written from it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import yaml
+from django.db import connection, transaction
+
+from triage.domain.access import Actor, Right
+from triage.domain.audit import recording
+from triage.domain.configuration.accounts import Accounts
+from triage.domain.configuration.document import Document, compose, is_null
+from triage.domain.configuration.rules import OwnerRules
+from triage.domain.configuration.sections import Change, Section
+from triage.domain.configuration.teams import Teams
+from triage.domain.ownership.resolving import Summary, resolve_all
+from triage.domain.ownership.surveying import Diff, preview
+from triage.models import Team
+
+VERSION = "1"
+# In the order in which they are written: what is referred to comes first.
+SECTIONS: tuple[Section, ...] = (Teams(), Accounts(), OwnerRules())
+OF_OWNERS = frozenset({"teams", "accounts", "owner_rules"})  # sections that decide who owns what
+LOCK = 0x636F6E666967  # advisory lock: two files are applied one after the other
+
+HEADER = """\
+# Configuration of CSPM Triage. `cspm config diff FILE` shows what this file would change, `cspm config apply FILE` does it.
+# Teams and accounts that are not named stay as they are (`--prune` archives them); the list of owner rules is the whole chain.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was changed. `owners`: what followed from it over the estate, None when nothing could; `preview`: of a dry run."""
+
+    changes: tuple[Change, ...]
+    owners: Summary | None = None
+    preview: Diff | None = None
+
+
+def compare(*, text: str, actor: Actor, name: str = "YAML", prune: bool = False) -> list[Change]:
+    """What the file of that name would change, in the order in which it would be written.
+
+    Raises WrongConfiguration with all that is wrong in it, NotAllowed without the right to configure.
+    """
+    actor.demand(Right.CONFIGURE)
+    return [change for _section, changes in _plans(text, name, prune=prune) for change in changes]
+
+
+def apply(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: bool = False, reason: str = "") -> Applied:
+    """Bring what is stored to what the file says, in one transaction, then resolve the owners of the estate anew.
+
+    Applied twice it changes nothing the second time. Raises as `compare` does.
+    """
+    actor.demand(Right.CONFIGURE)
+    changes = _write(text, name, actor=actor, at=at, prune=prune, reason=reason)
+    follows = any(change.section in OF_OWNERS for change in changes)
+    owners = resolve_all(actor=actor, at=at, reason=reason or "the configuration was applied") if follows else None
+    return Applied(tuple(changes), owners)
+
+
+def rehearse(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: bool = False) -> Applied:
+    """A dry run of `apply`: the same changes, and who would own what after them; nothing stays written."""
+    actor.demand(Right.CONFIGURE)
+    with transaction.atomic():
+        changes = _write(text, name, actor=actor, at=at, prune=prune, reason="")
+        follows = any(change.section in OF_OWNERS for change in changes)
+        owners = preview(actor=actor) if follows else None
+        transaction.set_rollback(True)
+    return Applied(tuple(changes), preview=owners)
+
+
+def export(*, actor: Actor) -> str:
+    """What is stored as a file that changes nothing when it is applied."""
+    actor.demand(Right.CONFIGURE)
+    whole = {"version": int(VERSION), **{section.name: section.export(section.stored()) for section in SECTIONS}}
+    return HEADER + yaml.dump(whole, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _write(text: str, name: str, *, actor: Actor, at: datetime, prune: bool, reason: str) -> list[Change]:
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason) as log:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        plans = _plans(text, name, prune=prune)
+        for section, changes in plans:
+            if changes:
+                section.write(changes, log, at=at)
+    return [change for _section, changes in plans for change in changes]
+
+
+def _plans(text: str, name: str, *, prune: bool) -> list[tuple[Section, list[Change]]]:
+    """The sections that the file has, each with its changes."""
+    document = Document()
+    root = document.mapping(compose(text), ("version", *(section.name for section in SECTIONS)), name)
+    if "version" in root:
+        document.choice(root["version"], (VERSION,), where="version")
+    stored = {section.name: section.stored() for section in SECTIONS if section.name in root}
+    # A section without a value (`owner_rules:`) says nothing; an empty list says that there are none.
+    entries = {
+        section.name: section.read(root[section.name], document, stored[section.name])
+        for section in SECTIONS
+        if section.name in root and not is_null(root[section.name])
+    }
+    document.check_teams(_teams({entry.key for entry in entries.get("teams", ())}, prune=prune and "teams" in entries))
+    document.check()
+    return [
+        (section, section.plan(entries[section.name], stored[section.name], prune=prune))
+        for section in SECTIONS
+        if section.name in entries
+    ]
+
+
+def _teams(named: set[str], *, prune: bool) -> set[str]:
+    """The slugs of the teams that there will be."""
+    return named if prune else named | set(Team.objects.filter(archived_at=None).values_list("slug", flat=True))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, and indents lists."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - PyYAML's
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)

@@ -1,0 +1,85 @@
+"""What each record of an account's last report said, by fingerprint: a record that says the same again is not even read.
+
+Kept beside the scope of the newest scan: n fingerprints of 16 bytes, then n integers of 8 bytes, little-endian: the finding's number
+(0: the check passes and there is no finding) << 4 | homeless << 3 | muted << 2 | verdict.
+"""
+
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from django.db import connection
+
+from triage.domain.ingest import known
+from triage.ports import Verdict
+
+PASSES, FAILS, ASKS = 0, 1, 2
+CODES = {Verdict.PASS: PASSES, Verdict.FAIL: FAILS, Verdict.MANUAL: ASKS}
+MUTED, HOMELESS, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 4, 0b11
+
+
+@dataclass(slots=True)
+class Records:
+    """What the records of one account said in this report."""
+
+    prints: bytearray = field(default_factory=bytearray)
+    values: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def add(self, fingerprint: bytes, value: int) -> None:
+        self.prints += fingerprint
+        self.values.append(value)
+
+    def packed(self) -> bytes:
+        values = array("q", self.values)
+        if sys.byteorder == "big":
+            values.byteswap()
+        return bytes(self.prints) + values.tobytes()
+
+
+def unpacked(data: bytes) -> Iterable[tuple[bytes, int]]:
+    """Fingerprints and their values."""
+    count = len(data) // 24
+    values = array("q", data[count * 16 :])
+    if sys.byteorder == "big":
+        values.byteswap()
+    return zip((data[start : start + 16] for start in range(0, count * 16, 16)), values, strict=True)
+
+
+def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int]) -> dict[bytes, int]:
+    """Fingerprints whose record changes nothing if it comes again.
+
+    Only the very newest scan of an account counts, as a later one, whatever it covered, may have opened findings that the
+    fingerprints do not know. Left out are records of findings that are not any more as the record left them: `findings` are the
+    present ones as `known.findings` has them.
+    """
+    steady = _as_left(findings.values())
+    fingerprints: dict[bytes, int] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT s.records FROM unnest(%s::bigint[]) AS a(id), LATERAL (SELECT records FROM triage_scanscope"
+            " WHERE account_id = a.id AND scanner = %s ORDER BY scan_id DESC LIMIT 1) AS s WHERE s.records IS NOT NULL",
+            [list(accounts), scanner],
+        )
+        for (data,) in cursor:
+            fingerprints.update(
+                (fingerprint, value)
+                for fingerprint, value in unpacked(bytes(data))
+                if value >> NUMBER_SHIFT == 0 or value >> NUMBER_SHIFT in steady[value & VERDICT]
+            )
+    return fingerprints
+
+
+def _as_left(states: Iterable[int]) -> tuple[set[int], set[int], set[int]]:
+    """Numbers of findings that a PASS, FAIL or MANUAL record leaves as they are now."""
+    passes, fails, asks = set(), set(), set()
+    for held in states:
+        status = held & known.STATUS_MASK
+        if status == known.VERIFIED:
+            passes.add(held >> known.ID_SHIFT)
+        elif not held & known.GONE_OR_UNREPORTED:
+            if status in known.STEADY:
+                fails.add(held >> known.ID_SHIFT)
+            elif status in known.ASKED:
+                asks.add(held >> known.ID_SHIFT)
+    return passes, fails, asks

@@ -1,0 +1,46 @@
+"""Words for text search: one way of splitting identifiers, for the indexes and for what people type."""
+
+from collections.abc import Sequence
+
+from django.db import connection
+
+# As spaces, the text-search parser meets nothing but runs of letters and digits: left alone it would read host names, paths,
+# addresses and signed numbers as one word each. The percent sign is no part of it, as it is one for every `execute` with
+# parameters; the parser takes it for a space by itself.
+SEPARATORS = "_-./:@=,;()[]{}<>|\\\"'`#&*+?!~^$"
+SPLIT_SQL = "translate(%s, '" + SEPARATORS.replace("'", "''") + "', '" + " " * len(SEPARATORS) + "')"
+_SPLIT = str.maketrans(dict.fromkeys(SEPARATORS + "%\0", " "))
+MAX_INDEXED = 20_000  # characters; a text search vector holds no more than 1 MB
+
+CHECK_COLUMNS = ("key", "title")
+ASSET_COLUMNS = ("name", "uid")
+
+
+def vector_sql(columns: Sequence[str]) -> str:
+    """SQL of the tsvector of these text columns: what `Check.words` and `AssetSearch.words` hold."""
+    text = f"left(concat_ws(' ', {', '.join(columns)}), {MAX_INDEXED})"
+    return f"to_tsvector('simple', {SPLIT_SQL % text})"
+
+
+def split(text: str) -> list[str]:
+    """The words of a text, as the indexes split it."""
+    return text.translate(_SPLIT).split()
+
+
+def index_assets(limit: int = 20_000) -> int:
+    """Write the words of assets that have none yet, oldest first. Returns how many; 0 when all are indexed.
+
+    The first statement looks above the newest indexed asset alone, which costs nothing when there is none. The second finds what
+    two imports at once, or a renamed asset whose words an import deleted, have left below.
+    """
+    insert = f"INSERT INTO triage_assetsearch (asset_id, words) SELECT id, {vector_sql(ASSET_COLUMNS)} FROM triage_asset a "
+    above = "WHERE id > (SELECT coalesce(max(asset_id), 0) FROM triage_assetsearch) ORDER BY id LIMIT %s ON CONFLICT DO NOTHING"
+    below = (
+        "WHERE NOT EXISTS (SELECT 1 FROM triage_assetsearch s WHERE s.asset_id = a.id) ORDER BY id LIMIT %s ON CONFLICT DO NOTHING"
+    )
+    with connection.cursor() as cursor:
+        for which in (above, below):
+            cursor.execute(insert + which, [limit])
+            if cursor.rowcount:
+                return cursor.rowcount
+    return 0
