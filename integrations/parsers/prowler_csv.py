@@ -6,6 +6,7 @@ line break before DESCRIPTION, an end not seen before, another layout) is read b
 """
 
 import csv
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from triage.ports import (
     Severity,
     Skipped,
     Text,
+    Unchanged,
     UnreadableReport,
     Verdict,
 )
@@ -112,7 +114,9 @@ _HEAD = (
     ),
     *("RESOURCE_DETAILS", "RESOURCE_TAGS", "PARTITION", "REGION"),
 )
-_ACCOUNT_COLUMNS = 8
+_AFTER_TIME, _ACCOUNT_COLUMNS = 2, 8
+# To be changed with what a row is read as: fingerprints of another reading prove nothing.
+READING = b"prowler csv 1"
 _OU = ("ACCOUNT_OU_UID", "ACCOUNT_OU_NAME")
 _WINDOW = 1536
 
@@ -144,7 +148,7 @@ def sniff(head: bytes) -> str | None:
     return "Prowler CSV v5" if "ADDITIONAL_URLS" in header.names else "Prowler CSV v4"
 
 
-def parse(stream: BinaryIO, options: ParseOptions, chunk: int = CHUNK) -> Iterator[Run | Observation | Skipped]:
+def parse(stream: BinaryIO, options: ParseOptions, chunk: int = CHUNK) -> Iterator[Run | Observation | Unchanged | Skipped]:
     """Yield a Run, then an Observation or a Skipped for each row. `chunk`: bytes to read at a time."""
     records = Records(stream, chunk)
     header = _recognise(records.peek(HEAD_SIZE))
@@ -158,7 +162,7 @@ def parse(stream: BinaryIO, options: ParseOptions, chunk: int = CHUNK) -> Iterat
     return chain(_beginning(rows, table), rows)
 
 
-def _beginning(rows: Iterator[Observation | Skipped], table: "_Table") -> Iterator[Run | Observation | Skipped]:
+def _beginning(rows: Iterator[Observation | Unchanged | Skipped], table: "_Table") -> Iterator[Run | Observation | Unchanged | Skipped]:
     """Take rows up to the first observation, and put the Run before that."""
     unread = False
     for row in rows:
@@ -185,7 +189,7 @@ def _recognise(head: bytes) -> Header | None:
 # --- v3, v4, v5 ---------------------------------------------------------------------------------------------------------------
 
 
-def _rows(records: Records, table: "_Table") -> Iterator[Iterable[Observation | Skipped]]:
+def _rows(records: Records, table: "_Table") -> Iterator[Iterable[Observation | Unchanged | Skipped]]:
     """The rows of a v3, v4 or v5 report in batches. After a broken record the lines that are no whole rows are its remains."""
     known = _Known(table.header.names) if _is_standard(table.header) else None
     astray = False
@@ -218,15 +222,17 @@ def _is_standard(header: Header) -> bool:
     return header.names[: len(_HEAD)] == _HEAD and header.delimiter == ";" and header.line_end == b"\n"
 
 
-def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[Observation]:
+def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[Observation | Unchanged]:
     """Yield rows as long as they end like one seen before, and stop before the first that does not.
+
+    A row's fingerprint is of all its bytes but AUTH_METHOD and TIMESTAMP; for one that was in the last report nothing is decoded.
 
     Sound because csv.reader, at the start of a field, makes the same of the same bytes: without quote and line break in the head,
     DESCRIPTION starts a field there; the stem is what csv.reader read from such a start before, and the ending closes the record.
     """
     checks, accounts, tags, kinds, regions = known.checks, known.accounts, known.tags, known.kinds, known.regions
     statuses, mutes, severities = known.statuses, known.mutes, known.severities
-    position = table.position
+    position, unchanged, digest = table.position, table.options.unchanged, hashlib.blake2b
     while (limit := records.ahead()) > records.at:
         data, at, line = records.data, records.at, records.line
         while at < limit:
@@ -235,18 +241,26 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
                 (_auth, _time, uid, _name, _mail, _org, _org_name, _labels, alias, provider, check, title, _type, status, message,
                  muted, service, _part, word, kind, asset, name, _details, labels, _partition, region, rest,
                  ) = window.split(b";", 26)  # fmt: skip
-                stem, size, lines, known_title, known_service, info = checks[check]
-                prefix, ending, known_provider, account, seen_at = accounts[uid]
+                stem, size, lines, salt, known_title, known_service, info = checks[check]
+                prefix, ending, account_salt, known_provider, account, seen_at = accounts[uid]
+                start = at + len(window) - len(rest)
+                if not (data.startswith(stem, start) and data.startswith(ending, start + size) and window.startswith(prefix)):
+                    break
+                fingerprint = digest(salt + account_salt + data[at + len(prefix) : start], digest_size=16).digest()
+                if (value := unchanged.get(fingerprint)) is not None:
+                    at = start + size + len(ending)
+                    line += lines
+                    position += 1
+                    yield fingerprint, value, info, account, regions[region]
+                    continue
                 verdict, is_muted, severity = statuses[status], mutes[muted], severities[word]
                 finding, text, thing, label = alias.decode(), message.decode(), asset.decode(), name.decode()
                 where, sort, pairs = regions[region], kinds[kind], tags[labels] if labels in tags else known.tags_of(labels)
             except (ValueError, KeyError):
                 break
-            start = at + len(window) - len(rest)
             head = data[at:start]
             if (
-                not (data.startswith(stem, start) and data.startswith(ending, start + size) and window.startswith(prefix))
-                or title != known_title or service != known_service or provider != known_provider
+                title != known_title or service != known_service or provider != known_provider
                 or _QUOTE in head or _LF in head or _CR in head or (_APOSTROPHE in head and b";'" in head)
             ):  # fmt: skip
                 break
@@ -256,6 +270,7 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
             yield Observation(
                 position, info, verdict, severity, account, where, thing, label, sort, pairs, text, seen_at, is_muted,
                 _prowler.clean_alias(finding) if "<" in finding else finding, "", _prowler.is_stand_in(thing, label, account.uid),
+                False, None, (), fingerprint,
             )  # fmt: skip
             position += 1
         records.at, records.line, table.position = at, line, position
@@ -263,19 +278,23 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
             return
 
 
+def _salt(*parts: bytes) -> bytes:
+    return hashlib.blake2b(b"\x1f".join([READING, *parts]), digest_size=16).digest()
+
+
 class _Known:
     """What rows read so far have in common, by their bytes and in bounded memory.
 
     `checks`: id to (bytes from DESCRIPTION to where the account's columns or the line's end begin, their length, the lines of the
-    row, title, service, CheckInfo). `accounts`: uid to (bytes before FINDING_UID, bytes that end the row, provider, AccountInfo,
-    time). The others: a cell to what it means; `statuses` holds those that mute nothing.
+    row, salt, title, service, CheckInfo). `accounts`: uid to (bytes before FINDING_UID, bytes that end the row, salt, provider,
+    AccountInfo, time). A salt is a digest of what a fingerprint does not hash anew in each row. The others: a cell to what it means; `statuses` holds those that mute nothing.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._organised = tuple(names[-2:]) == _OU
         self._room = _REMEMBERED
-        self.checks: dict[bytes, tuple[bytes, int, int, bytes, bytes, CheckInfo]] = {}
-        self.accounts: dict[bytes, tuple[bytes, bytes, bytes, AccountInfo, datetime | None]] = {}
+        self.checks: dict[bytes, tuple[bytes, int, int, bytes, bytes, bytes, CheckInfo]] = {}
+        self.accounts: dict[bytes, tuple[bytes, bytes, bytes, bytes, AccountInfo, datetime | None]] = {}
         self.tags: dict[bytes, tuple[tuple[str, str], ...]] = {}
         self.kinds: dict[bytes, str] = {}
         self.regions: dict[bytes, str] = {}
@@ -298,9 +317,10 @@ class _Known:
             ending = tail[len(tail.rstrip(b"\r\n")) :]
         stem = tail[: len(tail) - len(ending)]
         self._make_room(len(raw))
-        self.checks[cells[10]] = (stem, len(stem), tail.count(b"\n"), cells[11], cells[16], row.check)
+        self.checks[cells[10]] = (stem, len(stem), tail.count(b"\n"), _salt(stem), cells[11], cells[16], row.check)
         prefix = b";".join(cells[:_ACCOUNT_COLUMNS]) + b";"
-        self.accounts[cells[2]] = (prefix, ending, cells[9], row.account, row.seen_at)
+        salt = _salt(*cells[_AFTER_TIME:_ACCOUNT_COLUMNS], ending)
+        self.accounts[cells[2]] = (prefix, ending, salt, cells[9], row.account, row.seen_at)
         if _prowler.verdict(cells[13].decode("latin-1")) == (row.verdict, False):
             self.statuses[cells[13]] = row.verdict
         self.severities[cells[18]] = row.severity
@@ -493,7 +513,7 @@ def _listed(text: str) -> tuple[str, ...]:
 # --- v2 -----------------------------------------------------------------------------------------------------------------------
 
 
-def _old_rows(records: Records, table: _Table) -> Iterator[Iterable[Observation | Skipped]]:
+def _old_rows(records: Records, table: _Table) -> Iterator[Iterable[Observation | Unchanged | Skipped]]:
     """The rows of a v2 report, one a line: it was written without quotes, so that a quote need not be one."""
     table.version = _prowler_v2.VERSION
     observer = _prowler_v2.Observer()
