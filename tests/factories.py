@@ -36,6 +36,15 @@ def team(slug: str = "web") -> Team:
     return Team.objects.get_or_create(slug=slug, defaults={"name": f"Team {slug.title()}"})[0]
 
 
+def untagged() -> TagSet:
+    return TagSet.objects.get_or_create(digest=bytes(16), defaults={"tags": [], "folded": {}})[0]
+
+
+def unasked() -> OwnerTrail:
+    """The explanation of a chain that was never asked."""
+    return OwnerTrail.objects.get_or_create(digest=bytes(16), defaults={"steps": []})[0]
+
+
 def finding(
     *,
     check: str = "s3_bucket_public_access",
@@ -53,7 +62,7 @@ def finding(
             "title": "S3 bucket is not publicly accessible", "service": "s3", "severity": Severity.CRITICAL, "digest": digest(check),
             "risk": "Everybody can read it.", "remediation": "Block **public access**.", "updated_at": at,
             "remediation_cli": f"aws s3api put-public-access-block --bucket {bucket}", "remediation_url": "https://hub.example/s3",
-            "remediation_terraform": "```hcl\nresource \"aws_s3_bucket_public_access_block\" \"x\" {}\n```",
+            "remediation_terraform": '```hcl\nresource "aws_s3_bucket_public_access_block" "x" {}\n```',
         },
     )  # fmt: skip
     uid = f"arn:aws:s3:::{bucket}"
@@ -61,7 +70,7 @@ def finding(
         key=digest("aws", ACCOUNT, uid),
         defaults={
             "account": account, "uid": uid, "name": bucket, "type": "AwsS3Bucket", "service": "s3", "region": "eu-west-1",
-            "tag_set": TagSet.objects.first(), "tags_since": at, "trail": OwnerTrail.objects.first(), "first_seen": at,
+            "tag_set": untagged(), "tags_since": at, "trail": unasked(), "first_seen": at,
         },
     )  # fmt: skip
     values = {

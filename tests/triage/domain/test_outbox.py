@@ -6,7 +6,7 @@ from django.db import transaction
 
 from tests.factories import AT, Clock, finding
 from tests.plugins.tickets import faulty
-from tests.processes import committed, ended, in_child  # noqa: F401 - a fixture
+from tests.processes import ended, in_child
 from triage import plugins
 from triage.domain import outbox
 from triage.models import Connection, Event, OutboxMessage, Ticket, TicketItem

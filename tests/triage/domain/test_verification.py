@@ -5,7 +5,7 @@ import pytest
 
 from tests.factories import ACCOUNT, AT, TRIAGER, VIEWER, Clock, change, finding
 from tests.plugins.verifiers import told
-from tests.processes import committed, ended, in_child  # noqa: F401 - a fixture
+from tests.processes import ended, in_child
 from triage import plugins
 from triage.domain import evidence, lifecycle, verification
 from triage.domain.errors import NotAllowed, NotFound

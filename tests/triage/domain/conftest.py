@@ -1,0 +1,1 @@
+from tests.processes import committed  # noqa: F401 - a fixture
