@@ -42,7 +42,7 @@ lock: python-is-right ## choose versions anew: requirements*.in -> requirements*
 	"$(PYTHON)" -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --disable-pip-version-check --quiet uv
 	for name in requirements requirements-dev; do \
-		$(VENV)-lock/bin/python -m uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header \
+		$(VENV)-lock/bin/python -m uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --system-certs \
 			--output-file $$name.lock $$name.in || exit 1; \
 	done
 	rm -rf $(VENV)-lock

@@ -3,6 +3,7 @@
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cspm.embedded.cluster import SERVER_ID
@@ -14,8 +15,9 @@ def home() -> Path:
     if not path.exists():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.geteuid() == 0:  # PostgreSQL refuses to be root; its own account may pass through, to its own folder
-            os.chown(path, 0, SERVER_ID)
-            path.chmod(0o710)
+            with suppress(PermissionError):  # a root that can't, in a container: a server of one's own needs no passing
+                os.chown(path, 0, SERVER_ID)
+                path.chmod(0o710)
     return path
 
 

@@ -59,11 +59,23 @@ class Account:
 
 
 def account_for(home: Path) -> Account | None:
-    """None for an ordinary user, whose server runs as that user. Under root: who owns CSPM_HOME, else an account of its own."""
+    """None for an ordinary user, whose server runs as that user. Under root: who owns CSPM_HOME, else an account of its own.
+
+    Raises DatabaseUnavailable when this root can't become another user (a container without that capability).
+    """
     if os.geteuid() != 0:
         return None
     status = home.stat()
-    return Account(status.st_uid, status.st_gid) if status.st_uid else Account(SERVER_ID, SERVER_ID)
+    account = Account(status.st_uid, status.st_gid) if status.st_uid else Account(SERVER_ID, SERVER_ID)
+    try:
+        run(["/bin/sh", "-c", ":"], account)
+    except OSError as error:
+        raise DatabaseUnavailable(
+            gettext_noop("PostgreSQL refuses to run as root, and here root may not start it as another user (number %(uid)d). "
+                         "Start CSPM Triage as an ordinary user, or set DATABASE_URL to a PostgreSQL server of yours."),
+            uid=account.uid,
+        ) from error  # fmt: skip
+    return account
 
 
 def environment() -> dict[str, str]:
@@ -72,37 +84,19 @@ def environment() -> dict[str, str]:
 
 
 def run(command: list[str], account: Account | None, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run one of PostgreSQL's programs to its end as the account. Raises DatabaseUnavailable when that account can't be taken."""
-    try:
-        return subprocess.run(
-            command,
-            **(account.process() if account else {}),
-            **options,
-            cwd="/",
-            env=environment(),
-            stdin=None if "input" in options else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except (PermissionError, ValueError, OSError) as error:
-        if account and not _can_become(account):
-            raise DatabaseUnavailable(_NO_ACCOUNT, uid=account.uid) from error
-        raise
-
-
-_NO_ACCOUNT = gettext_noop(
-    "PostgreSQL refuses to run as root, and here root may not start it as another user (number %(uid)d). "
-    "Start CSPM Triage as an ordinary user, or set DATABASE_URL to a PostgreSQL server of yours."
-)
-
-
-def _can_become(account: Account) -> bool:
-    try:
-        return subprocess.run(["/bin/true"], **account.process(), cwd="/", check=False).returncode == 0
-    except OSError:
-        return False
+    """Run one of PostgreSQL's programs to its end as the account."""
+    return subprocess.run(
+        command,
+        **(account.process() if account else {}),
+        **options,
+        cwd="/",
+        env=environment(),
+        stdin=None if "input" in options else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def may(account: Account | None, test: str, path: Path) -> bool:
