@@ -15,7 +15,7 @@ from triage.domain.configuration.sections import Change, Section
 from triage.domain.configuration.teams import Teams
 from triage.domain.ownership.resolving import Summary, resolve_all
 from triage.domain.ownership.surveying import Diff, preview
-from triage.models import Team
+from triage.models import Account, OwnerRule, Team
 
 VERSION = "1"
 # In the order in which they are written: what is referred to comes first.
@@ -111,19 +111,25 @@ def _plans(text: str, name: str, *, prune: bool) -> list[tuple[Section, list[Cha
 
 
 def _teams(named: set[str], *, prune: bool) -> set[str]:
-    """The slugs of the teams that there will be."""
-    return named if prune else named | set(Team.objects.filter(archived_at=None).values_list("slug", flat=True))
+    """The slugs that may be referred to: of teams that there will be, and those that what is stored refers to all the same."""
+    active = set(Team.objects.filter(archived_at=None).values_list("slug", flat=True))
+    referred = set(Account.objects.filter(team__isnull=False).values_list("team__slug", flat=True).distinct())
+    for params in OwnerRule.objects.values_list("params", flat=True):
+        referred |= {pattern["team"] for pattern in (params, *params.get("patterns", ())) if "team" in pattern}
+    return named | (referred - active) | (set() if prune else active)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and indents lists."""
+    """Writes texts of several lines as blocks and indents lists."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - PyYAML's
         super().increase_indent(flow, False)
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    # Numbers of accounts are texts to every reader of YAML when they are quoted.
+    style = "|" if "\n" in value else "'" if value.isdecimal() else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -4,6 +4,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 from django.core.exceptions import ValidationError
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_noop as _
 from triage.domain.errors import Invalid
 from triage.ports import Text
 
+DEEPEST = 20
 LARGEST = 10 * 2**20  # characters
 SHOWN = 80  # of a wrong value
 
@@ -39,6 +41,7 @@ UNKNOWN_TEAM_CLOSE = _("Line %(line)s: there is no team “%(team)s”. Did you 
 
 # Signs instead of words: they stand in sentences of two languages. So does `where`, which names keys of the file.
 SIGNS: dict[type[yaml.Node], str] = {yaml.MappingNode: "{…}", yaml.SequenceNode: "[…]"}
+TRUE, FALSE = ("true", "yes", "on", "oui", "vrai"), ("false", "no", "off", "non", "faux")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +135,11 @@ class Document:
         ]
 
     def flag(self, node: yaml.Node, *, where: str) -> bool:
-        """True or false, in YAML's words or in French."""
+        """True or false, in YAML's words or in French; true when it is neither."""
         value = str(node.value).casefold() if isinstance(node, yaml.ScalarNode) else ""
-        if value in ("true", "yes", "on", "oui", "vrai"):
-            return True
-        if value not in ("false", "no", "off", "non", "faux"):
+        if value not in (*TRUE, *FALSE):
             self.wrong(node, NO_FLAG, where=where, found=_short(value) or _found(node))
-        return False
+        return value not in FALSE
 
     def choice(self, node: yaml.Node, choices: Iterable[str], *, where: str) -> str:
         """One of the words, whatever its case; '' when it is none of them."""
@@ -191,15 +192,25 @@ def compose(text: str) -> yaml.Node:
     """The document's root. Raises WrongConfiguration for what is no YAML, or none that we read."""
     if len(text) > LARGEST:
         raise WrongConfiguration([Problem(1, Text(TOO_LARGE, {"line": 1}))])
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        _check_depth(text, loader)
+        root = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         raise WrongConfiguration([_not_yaml(error)]) from error
-    except RecursionError as error:
-        raise WrongConfiguration([Problem(1, Text(TOO_DEEP, {"line": 1}))]) from error
     if root is None or is_null(root):
         raise WrongConfiguration([Problem(1, Text(EMPTY, {"line": 1}))])
     return root
+
+
+def _check_depth(text: str, loader: Any) -> None:
+    """Composing recurses, in C without a limit: a hundred thousand brackets would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            line = event.start_mark.line + 1
+            raise WrongConfiguration([Problem(line, Text(TOO_DEEP, {"line": line}))])
 
 
 def _not_yaml(error: yaml.YAMLError) -> Problem:

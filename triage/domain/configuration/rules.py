@@ -95,9 +95,23 @@ class OwnerRules:
 
     def export(self, stored: Mapping[str, Values], /) -> Any:
         return [
-            {"kind": rule["kind"], "name": rule["name"], **({} if rule["enabled"] else {"enabled": False}), **rule["params"]}
+            {
+                "kind": rule["kind"],
+                "name": rule["name"],
+                **({} if rule["enabled"] else {"enabled": False}),
+                **{name: _exported(rule["params"][name]) for name in FIELDS[Kind(rule["kind"])] if name in rule["params"]},
+            }
             for rule in stored.values()
         ]
+
+
+def _exported(param: Any) -> Any:
+    """The database keeps no order of keys: a pattern stands before its team."""
+    return (
+        [dict(sorted(entry.items())) if isinstance(entry, dict) else entry for entry in param]
+        if isinstance(param, list)
+        else param
+    )
 
 
 def _by_key() -> dict[str, OwnerRule]:

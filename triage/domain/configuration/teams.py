@@ -122,7 +122,7 @@ def _bodies(node: yaml.Node, document: Document) -> Iterator[tuple[yaml.Node, di
             yield slug, document.mapping(body, FIELDS, "teams")
     else:
         for body in document.items(node, "teams"):
-            fields = document.mapping(body, ("slug", *FIELDS), "a team")
+            fields = document.mapping(body, ("slug", *FIELDS), "teams")
             if document.require(body, fields, "slug", where="teams"):
                 yield fields.pop("slug"), fields
 
