@@ -192,23 +192,24 @@ def _recognise(head: bytes) -> Header | None:
 def _rows(records: Records, table: "_Table") -> Iterator[Iterable[Observation | Unchanged | Skipped]]:
     """The rows of a v3, v4 or v5 report in batches. After a broken record the lines that are no whole rows are its remains."""
     known = _Known(table.header.names) if _is_standard(table.header) else None
-    astray = False
+    # The position that comes next after a broken record, until a whole row has taken it.
+    astray = -1
     while True:
         if known:
             yield _known_rows(records, known, table)
         try:
             cells = records.record()
         except BrokenRecord as broken:
-            if not astray:
+            if astray != table.position:
                 yield [Skipped(table.next(), broken.text, records.first_line)]
-            astray = True
+            astray = table.position
             continue
         if cells is None:
             return
         width = len(cells)
-        if not any(cells) or (astray and not table.fits(cells)):
+        if not any(cells) or (astray == table.position and not table.fits(cells)):
             continue
-        astray = False
+        astray = -1
         if not table.fits(cells):
             yield [table.misfit(records, width)]
         elif not table.is_header(cells):
