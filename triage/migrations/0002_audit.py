@@ -109,7 +109,8 @@ END $$;
 
 CREATE TRIGGER finding_counts BEFORE UPDATE ON triage_finding FOR EACH ROW EXECUTE FUNCTION triage_finding_counts();
 
-CREATE FUNCTION triage_finding_updated() RETURNS trigger LANGUAGE plpgsql AS $$
+-- The planner knows nothing of transition tables and would join them row by row: 1,600 updates took 0.7 s.
+CREATE FUNCTION triage_finding_updated() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 DECLARE
     who text := cspm_actor();
     door text := coalesce(cspm_setting('door'), '');

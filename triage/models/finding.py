@@ -118,6 +118,7 @@ class Finding(models.Model):
             models.Index(fields=["account", "id"], name="finding_account"),
             models.Index(fields=["check_ref", "-score", "id"], name="finding_check"),
             models.Index(fields=["asset"], name="finding_asset"),
+            models.Index(fields=["account", "check_ref"], condition=models.Q(stand_in=True), name="finding_stand_in"),
         )
 
     def __str__(self) -> str:

@@ -62,6 +62,7 @@ def finding(request: PageRequest, number: int) -> HttpResponse:
 
 
 @require_POST
+@needs(Right.VIEW)
 def finding_status(request: PageRequest, number: int) -> HttpResponse:
     """Fields: `to`, `version`."""
     return _done(request, number, lambda: lifecycle.move(
@@ -70,6 +71,7 @@ def finding_status(request: PageRequest, number: int) -> HttpResponse:
 
 
 @require_POST
+@needs(Right.VIEW)
 def finding_owner(request: PageRequest, number: int) -> HttpResponse:
     """Fields: `team` (a slug, or `-` for nobody) and `reason`, or `release`; and `version`."""
     said = {"finding": number, "actor": request.actor, "at": now(), "reason": request.POST.get("reason", "")}
@@ -84,6 +86,7 @@ def finding_owner(request: PageRequest, number: int) -> HttpResponse:
 
 
 @require_POST
+@needs(Right.VIEW)
 def finding_verify(request: PageRequest, number: int) -> HttpResponse:
     return _done(request, number, lambda: verification.request(
         finding=number, trigger=Verification.Trigger.PERSON, actor=request.actor, at=now(),
@@ -91,6 +94,7 @@ def finding_verify(request: PageRequest, number: int) -> HttpResponse:
 
 
 @require_POST
+@needs(Right.VIEW)
 def finding_ticket(request: PageRequest, number: int) -> HttpResponse:
     return _done(request, number, lambda: tickets.open_tickets(
         findings=[number], actor=request.actor, at=now(), language=request.LANGUAGE_CODE,

@@ -19,7 +19,7 @@ from triage.domain.search.tree import Value as Term
 from triage.models import Asset, AssetSearch, Check
 
 INLINE = 20  # ids in a plain IN, whose estimates and single-value plans are better; more go as one array
-UNINDEXED = 50_000  # newest assets that are looked at while the worker has not written their words yet
+UNINDEXED = 5_000  # at most so many assets are found while the worker has not written their words yet
 _MARK = "\x1f"  # stands in no value that is imported
 
 _PHRASE = " <-> "
@@ -80,15 +80,21 @@ def element_matches(column: str, term: Term, operator: Operator) -> Q:
     """One element of the array column is the term."""
     if operator is Operator.EQUALS:
         return Q(**{f"{column}__contains": [term.text]})
-    joined = Concat(
-        Value(_MARK), Func(F(column), Value(_MARK), function="array_to_string"), Value(_MARK), output_field=CharField()
-    )
+    elements = Func(F(column), Value(_MARK), function="array_to_string", output_field=CharField())
+    joined = Concat(Value(_MARK), elements, Value(_MARK), output_field=CharField())
     return Q(Like(joined, f"%{_MARK}{like_pattern(term.text)}{'' if term.prefix else _MARK}%"))
 
 
 def ids(model: type[Model], condition: Q) -> list[int]:
     """Numbers of the rows of a small table."""
     return list(model._default_manager.filter(condition).order_by().values_list("pk", flat=True).distinct())
+
+
+def types_spelled(term: Term) -> list[str]:
+    """Types of assets as the reports spell them. As typed, if there is such a one: only a wrong case costs a look at all assets."""
+    if Asset.objects.filter(type=term.text).exists():
+        return [term.text]
+    return list(Asset.objects.filter(like("type", term.text)).order_by().values_list("type", flat=True).distinct())
 
 
 def is_array(model: type[Model], column: str) -> bool:
@@ -124,17 +130,6 @@ def checks_with(query: str) -> list[int]:
     return ids(Check, Q(words=search(query)))
 
 
-def accounts_with(query: str, longest: str) -> list[int]:
-    """Accounts whose name and uid have the words. `longest`: one of them, by which most accounts are left out cheaply."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM triage_account WHERE concat_ws(' ', name, uid) ILIKE %s"
-            f" AND {words.vector_sql(('name', 'uid'))} @@ to_tsquery('simple', %s)",
-            [f"%{longest}%", query],
-        )
-        return [number for (number,) in cursor.fetchall()]
-
-
 def assets_with(query: str, most: int) -> list[int] | None:
     """Indexed assets that have the words, or None when they are more than `most`."""
     found = list(AssetSearch.objects.filter(words=search(query)).order_by().values_list("pk", flat=True)[: most + 1])
@@ -142,13 +137,18 @@ def assets_with(query: str, most: int) -> list[int] | None:
 
 
 def unindexed_with(query: str, longest: str) -> list[int]:
-    """Assets of the newest imports whose words the worker has not written yet, and which have these. Usually there are none."""
+    """Assets of the newest imports whose words the worker has not written yet, and which have these. Usually there are none.
+
+    `longest`: one of the words, by which most assets are left out before their words are computed.
+    """
+    names = ", ".join(words.ASSET_COLUMNS)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id FROM (SELECT id, name, uid FROM triage_asset"
-            " WHERE id > (SELECT coalesce(max(asset_id), 0) FROM triage_assetsearch) ORDER BY id DESC LIMIT %s) newest"
-            f" WHERE concat_ws(' ', name, uid) ILIKE %s AND {words.vector_sql(words.ASSET_COLUMNS)} @@ to_tsquery('simple', %s)",
-            [UNINDEXED, f"%{longest}%", query],
+            f"WITH newest AS MATERIALIZED (SELECT a.id FROM {words.ASSETS} WHERE a.id > (SELECT coalesce(max(asset_id), 0)"
+            f" FROM triage_assetsearch) AND concat_ws(' ', {names}) ILIKE %s ORDER BY a.id DESC LIMIT %s)"
+            f" SELECT a.id FROM {words.ASSETS} JOIN newest USING (id)"
+            f" WHERE {words.vector_sql(words.ASSET_COLUMNS)} @@ to_tsquery('simple', %s)",
+            [f"%{longest}%", UNINDEXED, query],
         )
         return [number for (number,) in cursor.fetchall()]
 

@@ -118,6 +118,14 @@ def _asset(asker: Asker, value: Value, operator: Operator) -> Q:
     return found if loose and not value.prefix else found & asker.asset(spelled)
 
 
+def asset_type(asker: Asker, clause: Clause) -> Q:
+    exact = clause.operator is Operator.EQUALS
+    begun = [Q(type__startswith=value.text) for value in clause.values if value.prefix]
+    whole = [value for value in clause.values if not value.prefix]
+    types = [name for value in whole for name in ([value.text] if exact else lookups.types_spelled(value))]
+    return asker.asset(any_of([*begun, Q(type__in=types)]))
+
+
 def tag(asker: Asker, clause: Clause) -> Q:
     """`tag.KEY:VALUE`, and `tag:KEY` for any value."""
     if not clause.key:
@@ -131,7 +139,7 @@ def _tagged(key: str, value: Value) -> Q:
     if not value.prefix:
         return Q(tag_set__folded__contains={key: text})
     held = Func(F("tag_set__folded"), Constant(key), function="jsonb_extract_path_text")
-    return Q(tag_set__folded__has_key=key) & Q(Like(held, like_pattern(text) + "%"))
+    return Q(Like(held, like_pattern(text) + "%"))
 
 
 def path(asker: Asker, clause: Clause) -> Q:
@@ -289,6 +297,7 @@ MEANINGS: Mapping[str, Callable[[Asker, Clause], Q]] = {
     "team": team,
     "assignee": assignee,
     "asset": asset,
+    "type": asset_type,
     "tag": tag,
     "path": path,
     "ticket": ticket,

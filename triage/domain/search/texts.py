@@ -15,7 +15,7 @@ NAMED_ASSETS = 5_000
 
 
 def condition(asker: Asker, texts: Sequence[Words]) -> Q:
-    """Each of these matches in the check, the account or the asset, or names the finding.
+    """Each of these matches in the check, in the asset with its account, or names the finding.
 
     A text that nothing but assets can match goes with the others of its kind into one question, which the index answers together.
     """
@@ -28,7 +28,7 @@ def condition(asker: Asker, texts: Sequence[Words]) -> Q:
         if not pieces:
             continue
         query = lookups.tsquery(pieces, phrase=text.exact, prefix=not text.exact)
-        elsewhere = _elsewhere(text, query, pieces)
+        elsewhere = _elsewhere(text, query)
         if elsewhere is None:
             asset_queries.append(query)
             asset_pieces += pieces
@@ -39,13 +39,9 @@ def condition(asker: Asker, texts: Sequence[Words]) -> Q:
     return all_of(conditions) if conditions else EVERYTHING
 
 
-def _elsewhere(text: Words, query: str, pieces: Sequence[str]) -> Q | None:
+def _elsewhere(text: Words, query: str) -> Q | None:
     """Where the text matches besides assets, or None when nowhere."""
-    found = {
-        "check_ref_id": lookups.checks_with(query),
-        "account_id": lookups.accounts_with(query, max(pieces, key=len)),
-        "pk": findings_named([text.text]),
-    }
+    found = {"check_ref_id": lookups.checks_with(query), "pk": findings_named([text.text])}
     return any_of(among(column, numbers) for column, numbers in found.items() if numbers) if any(found.values()) else None
 
 

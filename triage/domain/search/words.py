@@ -13,7 +13,9 @@ _SPLIT = str.maketrans(dict.fromkeys(SEPARATORS + "%\0", " "))
 MAX_INDEXED = 20_000  # characters; a text search vector holds no more than 1 MB
 
 CHECK_COLUMNS = ("key", "title")
-ASSET_COLUMNS = ("name", "uid")
+# Of an asset also what its account is called: a word of either is then one question to one index.
+ASSET_COLUMNS = ("a.name", "a.uid", "c.name", "c.uid")
+ASSETS = "triage_asset a JOIN triage_account c ON c.id = a.account_id"
 
 
 def vector_sql(columns: Sequence[str]) -> str:
@@ -31,16 +33,24 @@ def index_assets(limit: int = 20_000) -> int:
     """Write the words of assets that have none yet, oldest first. Returns how many; 0 when all are indexed.
 
     The first statement looks above the newest indexed asset alone, which costs nothing when there is none. The second finds what
-    two imports at once, or a renamed asset whose words an import deleted, have left below.
+    two imports at once, or `forget`, have left below.
     """
-    insert = f"INSERT INTO triage_assetsearch (asset_id, words) SELECT id, {vector_sql(ASSET_COLUMNS)} FROM triage_asset a "
-    above = "WHERE id > (SELECT coalesce(max(asset_id), 0) FROM triage_assetsearch) ORDER BY id LIMIT %s ON CONFLICT DO NOTHING"
-    below = (
-        "WHERE NOT EXISTS (SELECT 1 FROM triage_assetsearch s WHERE s.asset_id = a.id) ORDER BY id LIMIT %s ON CONFLICT DO NOTHING"
-    )
+    insert = f"INSERT INTO triage_assetsearch (asset_id, words) SELECT a.id, {vector_sql(ASSET_COLUMNS)} FROM {ASSETS} WHERE "
+    above = "a.id > (SELECT coalesce(max(asset_id), 0) FROM triage_assetsearch)"
+    below = "NOT EXISTS (SELECT 1 FROM triage_assetsearch s WHERE s.asset_id = a.id)"
     with connection.cursor() as cursor:
         for which in (above, below):
-            cursor.execute(insert + which, [limit])
+            cursor.execute(f"{insert}{which} ORDER BY a.id LIMIT %s ON CONFLICT DO NOTHING", [limit])
             if cursor.rowcount:
                 return cursor.rowcount
     return 0
+
+
+def forget(*, assets: Sequence[int] = (), accounts: Sequence[int] = ()) -> None:
+    """These assets, and those of these accounts, have other names now: their words are to be written anew."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM triage_assetsearch WHERE asset_id = ANY(%s)"
+            " OR asset_id IN (SELECT id FROM triage_asset WHERE account_id = ANY(%s))",
+            [list(assets), list(accounts)],
+        )

@@ -1,0 +1,85 @@
+"""Entry points of the task queue: ids in, one call of the domain.
+
+The queue only says that now would be a good time. What is to be done, by whom, and how often it was tried stands in our tables:
+lose a task, double it or run it late, and `sweep` finds what is left.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.timezone import now
+from django_q.models import Schedule
+from django_q.tasks import async_task
+
+from triage.domain import ingest, outbox, tickets, verification
+
+# Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
+NUDGED = 5
+HEARTBEAT = "worker.heartbeat"
+
+
+def nudge(task: str, *ids: int) -> None:
+    """Ask a worker to run a task of this module once the current transaction is committed. For doors and tasks."""
+    transaction.on_commit(lambda: async_task(f"triage.tasks.{task}", *ids))
+
+
+def run_import(scan_id: int) -> None:
+    ingest.run(scan_id, clock=now)
+    nudge("follow_tickets")
+
+
+def verify(verification_id: int) -> None:
+    verification.run(verification=verification_id, clock=now)
+    nudge("follow_tickets")
+
+
+def verify_waiting() -> None:
+    if verification.drain(clock=now):
+        nudge("follow_tickets")
+
+
+def drain_outbox() -> None:
+    outbox.drain(at=now(), clock=now)
+
+
+def follow_tickets() -> None:
+    """Tell the tickets what became of their findings."""
+    if tickets.follow(at=now()):
+        nudge("drain_outbox")
+
+
+def reconcile_tickets() -> None:
+    """Read what people did to the tickets; then as `follow_tickets`."""
+    tickets.reconcile(at=now(), clock=now)
+    nudge("drain_outbox")
+    if verification.waiting(now()):
+        nudge("verify_waiting")
+
+
+def sweep() -> None:
+    """Find what is due and was not nudged, or whose worker died. Scheduled; it also tells the supervisor that the workers live."""
+    (Path(settings.CSPM_HOME) / "run").mkdir(mode=0o700, exist_ok=True)
+    (Path(settings.CSPM_HOME) / "run" / HEARTBEAT).touch()
+    at = now()
+    for scan_id in ingest.waiting(at=at)[:NUDGED]:
+        nudge("run_import", scan_id)
+    if verification.waiting(at):
+        nudge("verify_waiting")
+    if outbox.due(at):
+        nudge("drain_outbox")
+
+
+def schedule() -> None:
+    """See to it that the recurring tasks are scheduled; called whenever a worker or the service starts."""
+    for task, every in (("sweep", timedelta(minutes=1)), ("reconcile_tickets", timedelta(minutes=2))):
+        Schedule.objects.update_or_create(
+            name=f"cspm {task}",
+            defaults={
+                "func": f"triage.tasks.{task}",
+                "schedule_type": Schedule.MINUTES,
+                "minutes": every // timedelta(minutes=1),
+                "repeats": -1,
+            },
+        )
