@@ -21,7 +21,7 @@ HEARTBEAT = "worker.heartbeat"
 
 
 def nudge(task: str, *ids: int) -> None:
-    """Ask a worker to run a task of this module once the current transaction is committed. For doors and tasks."""
+    """Ask a worker to run a task of this module once the current transaction is committed."""
     transaction.on_commit(lambda: async_task(f"triage.tasks.{task}", *ids))
 
 
@@ -59,7 +59,7 @@ def reconcile_tickets() -> None:
 
 
 def sweep() -> None:
-    """Find what is due and was not nudged, or whose worker died. Scheduled; it also tells the supervisor that the workers live."""
+    """Find what is due and was not nudged, or whose worker died. It also tells the supervisor that the workers live."""
     (Path(settings.CSPM_HOME) / "run").mkdir(mode=0o700, exist_ok=True)
     (Path(settings.CSPM_HOME) / "run" / HEARTBEAT).touch()
     at = now()

@@ -1,1 +1,0 @@
-from tests.processes import committed  # noqa: F401 - a fixture

@@ -1,0 +1,74 @@
+"""The queue is in sync mode here: a nudge runs its task when its transaction is committed."""
+
+import pytest
+from django.db import transaction
+from django_q.models import Schedule
+
+from tests.factories import ACCOUNT, TRIAGER, finding
+from triage import tasks
+from triage.domain import tickets, verification
+from triage.models import OutboxMessage, Ticket, Verification
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, settings, committed):
+    settings.CSPM_HOME = tmp_path
+    settings.TICKETS_DIR = tmp_path / "tickets"
+    settings.EVIDENCE_DIR = tmp_path / "evidence"
+    settings.EVIDENCE_DIR.mkdir()
+    return tmp_path
+
+
+def test_a_nudge_waits_for_the_commit_and_a_rollback_takes_it_back(home):
+    row = finding()
+    with transaction.atomic():
+        tickets.open_tickets(findings=[row.pk], actor=TRIAGER, at=tasks.now())
+        tasks.nudge("drain_outbox")
+        transaction.set_rollback(True)
+    assert not OutboxMessage.objects.exists()
+
+    with transaction.atomic():
+        tickets.open_tickets(findings=[row.pk], actor=TRIAGER, at=tasks.now())
+        tasks.nudge("drain_outbox")
+        assert OutboxMessage.objects.get().state == "pending"
+
+    assert OutboxMessage.objects.get().state == "sent"
+    assert Ticket.objects.get().state == "live"
+
+
+def test_a_sweep_does_what_no_nudge_reached(home):
+    row = finding()
+    tickets.open_tickets(findings=[row.pk], actor=TRIAGER, at=tasks.now())
+    verification.request(finding=row.pk, trigger="person", actor=TRIAGER, at=tasks.now())
+
+    tasks.sweep()
+
+    assert OutboxMessage.objects.get().state == "sent"
+    assert Verification.objects.get().state == "done"
+    assert (home / "run" / "worker.heartbeat").exists()
+
+
+def test_reconciling_carries_a_done_ticket_to_its_verification(home, cloud):
+    cloud.bucket("acme-public-assets")
+    row = finding()
+    tickets.open_tickets(findings=[row.pk], actor=TRIAGER, at=tasks.now())
+    tasks.drain_outbox()
+    (path,) = (home / "tickets").glob("*.md")
+    path.write_text(path.read_text().replace("status: open", "status: done"))
+
+    tasks.reconcile_tickets()
+
+    row.refresh_from_db()
+    assert (row.status, row.account.uid) == ("verified", ACCOUNT)
+    assert Ticket.objects.get().state == "closed"
+    assert "this ticket is closed" in path.read_text()
+
+
+def test_the_recurring_tasks_are_scheduled_once():
+    tasks.schedule()
+    tasks.schedule()
+
+    assert sorted(Schedule.objects.values_list("func", "minutes")) == [
+        ("triage.tasks.reconcile_tickets", 2),
+        ("triage.tasks.sweep", 1),
+    ]
