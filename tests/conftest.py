@@ -1,0 +1,40 @@
+"""Tests talk to a real PostgreSQL, as the application's role: what the product may not do, its tests can't either."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+from django.test import TransactionTestCase
+
+from triage.models.privileges import APP_ROLE
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
+    """The test database is made by the owner; from here on every connection has the application's role."""
+    connection = connections["default"]
+    options = connection.settings_dict.setdefault("OPTIONS", {})
+    options["options"] = f"-c role={APP_ROLE}"
+    with django_db_blocker.unblock():
+        connection.close()
+    yield
+    options.pop("options")
+    with django_db_blocker.unblock():
+        connection.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _owner_flushes() -> None:
+    """Between tests that commit, tables are emptied: the owner's right, and past the triggers that refuse it."""
+    flush = TransactionTestCase._fixture_teardown
+
+    def as_owner(case: TransactionTestCase) -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET ROLE NONE; SET session_replication_role = replica")
+        try:
+            flush(case)
+        finally:
+            with connections["default"].cursor() as cursor:
+                cursor.execute(f"SET session_replication_role = DEFAULT; SET ROLE {APP_ROLE}")
+
+    TransactionTestCase._fixture_teardown = as_owner
