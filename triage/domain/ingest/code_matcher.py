@@ -31,6 +31,7 @@ EVEN = 0.3  # the rule has as many results in the file as before
 BEFORE = 0.8  # the line before is the same
 AFTER = 0.6  # the line after is the same
 COPIED = 1.0  # the line before is the same as the flagged one, and was not
+UNLIKE = -100.0
 TEXT_NEEDED = 2.2
 WORDS_NEEDED = 1.0
 
@@ -335,7 +336,9 @@ def _moved_roots(vanished: Iterable[str], appeared: Iterable[str]) -> dict[str, 
     paths = sum(map(len, before.values()))
     if count < 3 or 2 * count < paths:
         return {}
-    moved = {new_root + path[len(old_root) :]: path for sources in before.values() for path in sources if path.startswith(old_root)}
+    moved = {
+        new_root + path[len(old_root) :]: path for sources in before.values() for path in sources if path.startswith(old_root)
+    }
     return {target: source for target, source in moved.items() if target in appeared}
 
 
@@ -371,9 +374,7 @@ def _candidates(vanished: dict[str, list[_Item]], appeared: dict[str, list[_Item
     return found
 
 
-def _paths_by(
-    files: dict[str, list[_Item]], traits: Callable[[str, list[_Item]], set[Hashable]]
-) -> dict[Hashable, list[str]]:
+def _paths_by(files: dict[str, list[_Item]], traits: Callable[[str, list[_Item]], set[Hashable]]) -> dict[Hashable, list[str]]:
     found: dict[Hashable, list[str]] = defaultdict(list)
     for path, items in files.items():
         for trait in traits(path, items):
@@ -508,9 +509,9 @@ class _Chain:
             even = EVEN if len(before) == len(after) else 0
             for i, candidates in self._candidates(before, after):
                 for j in candidates:
-                    gain = _gain(self._olds[i], self._news[j], reworded=rule in self._reworded, strict=self._strict)
-                    if gain > 0:
-                        cells[i].append((j, gain + even))
+                    gain = even + _gain(self._olds[i], self._news[j], reworded=rule in self._reworded, strict=self._strict)
+                    if gain > -STEADY:
+                        cells[i].append((j, gain))
         return cells
 
     def _candidates(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
@@ -640,11 +641,11 @@ def _templates(items: Iterable[_Item]) -> dict[str, set[str]]:
 
 
 def _gain(old: _Item, new: _Item, *, reworded: bool, strict: bool) -> float:
-    """How much better than none this pair is; not above 0 if they are too unlike wherever they stand."""
+    """How much better than none this pair is, wherever it stands; `STEADY` and `EVEN` may yet speak for it if it is below 0."""
     if strict:
         same = old.text[:HEAD] == new.text[:HEAD] and (bool(old.text) or old.said == new.said)
         if not same:
-            return 0
+            return UNLIKE
     said = _message_likeness(old.said, new.said, reworded=reworded)
     a, b = old.place, new.place
     shape = 0.2 * (a.start_column == b.start_column) + 0.1 * (a.end_line - a.start_line == b.end_line - b.start_line)
