@@ -209,7 +209,7 @@ def _check_depth(text: str, loader: Any) -> None:
     for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise WrongConfiguration([Problem(line, Text(TOO_DEEP, {"line": line}))])
 
 
