@@ -118,7 +118,12 @@ def test_what_nobody_owns_says_how_to_mend_it(row):
     assert printed.startswith("Acme (aws 123456789012): 1 Critical\n")
     assert str(row) in printed
     told = json.loads(run("unowned", "--json"))
-    assert (told["account"], told["findings"], told["by_severity"], told["worst"]) == ("123456789012", 1, {"critical": 1}, [str(row)])
+    assert (told["account"], told["findings"], told["by_severity"], told["worst"]) == (
+        "123456789012",
+        1,
+        {"critical": 1},
+        [str(row)],
+    )
 
 
 def test_nothing_without_an_owner_is_said(db):

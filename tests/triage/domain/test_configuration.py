@@ -75,7 +75,11 @@ def test_a_file_is_applied_whole(db):
 
     payments = Team.objects.get(slug="payments")
     production, sandbox = Account.objects.order_by("uid")
-    assert (payments.name, payments.email, payments.aliases) == ("Payments", "payments@example.com", ["paiements", "pay@example.com"])
+    assert (payments.name, payments.email, payments.aliases) == (
+        "Payments",
+        "payments@example.com",
+        ["paiements", "pay@example.com"],
+    )
     assert list(payments.members.order_by("email").values_list("email", "name", "part")) == [
         ("alice@example.com", "", "member"), ("bob@example.com", "Bob", "lead"),
     ]  # fmt: skip
@@ -123,7 +127,9 @@ def test_what_the_file_does_not_name_stays(db):
     put(FILE)
     Account.objects.filter(uid="018134828551").update(name="as the scanner says")
 
-    assert put("accounts: [{provider: aws, uid: 018134828551, criticality: low}]") == [("changed", "accounts", "aws:018134828551")]
+    assert put("accounts: [{provider: aws, uid: 018134828551, criticality: low}]") == [
+        ("changed", "accounts", "aws:018134828551")
+    ]
 
     account = Account.objects.get(uid="018134828551")
     assert (account.name, account.criticality, account.environment) == ("as the scanner says", 1, "prod")
@@ -212,7 +218,11 @@ def make_asset(account, uid):
 
 def test_only_who_may_configure_sees_and_changes_it(db):
     triager = Actor(name="user:1", door="page", roles=frozenset({"triager"}))
-    for verb in (lambda: compare(text=FILE, actor=triager), lambda: apply(text=FILE, actor=triager, at=AT), lambda: export(actor=triager)):
+    for verb in (
+        lambda: compare(text=FILE, actor=triager),
+        lambda: apply(text=FILE, actor=triager, at=AT),
+        lambda: export(actor=triager),
+    ):
         with pytest.raises(NotAllowed):
             verb()
     assert not Team.objects.exists()

@@ -31,7 +31,9 @@ def test_the_strictest_word_of_a_value_counts():
     assert estate.environment_of((("env", "non-prod (dev)"),)) == "dev"
 
 
-@pytest.mark.parametrize("key", ["env", "Environment", "ENVIRONNEMENT", "acme:env", "app.kubernetes.io/environment", "deployment_stage"])
+@pytest.mark.parametrize(
+    "key", ["env", "Environment", "ENVIRONNEMENT", "acme:env", "app.kubernetes.io/environment", "deployment_stage"]
+)
 def test_keys_are_read_in_any_spelling(key):
     assert estate.environment_of(((key, "prod"),)) == "prod"
 
@@ -49,7 +51,14 @@ def test_a_kms_key_has_its_pairs_put_together():
 
 @pytest.mark.parametrize(
     ("name", "environment"),
-    [("acme-shop-prod", "prod"), ("acme nonprod", "preprod"), ("shop-dev", "dev"), ("product-catalog", ""), ("int-tools", ""), ("live-events", "")],
+    [
+        ("acme-shop-prod", "prod"),
+        ("acme nonprod", "preprod"),
+        ("shop-dev", "dev"),
+        ("product-catalog", ""),
+        ("int-tools", ""),
+        ("live-events", ""),
+    ],
 )
 def test_names_of_accounts_give_an_environment_away_only_by_whole_words(name, environment):
     assert estate.environment_in_name(name) == environment

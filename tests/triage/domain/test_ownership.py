@@ -65,7 +65,21 @@ def steps(*tags, rules=None, account=ACCOUNT, **what):
 
 
 @pytest.mark.parametrize(
-    "key", ["owner", "Owner", "OWNER", "team", "Team", "squad", "Équipe", "equipe", "CostCenter:owner", "acme/team", "owned_by", "Owner-Team"]
+    "key",
+    [
+        "owner",
+        "Owner",
+        "OWNER",
+        "team",
+        "Team",
+        "squad",
+        "Équipe",
+        "equipe",
+        "CostCenter:owner",
+        "acme/team",
+        "owned_by",
+        "Owner-Team",
+    ],
 )
 def test_an_owner_tag_is_read_in_any_spelling(key):
     assert owner((key, "payments")) == 1
@@ -88,7 +102,10 @@ def test_a_value_means_a_team(value, team):
     assert owner(("owner", value)) == team
 
 
-@pytest.mark.parametrize("value", ["foo, web", "web, payments", "web; payments", "web & ml", "web/payments", "foo and web", "x@y.org, alice@example.com"])
+@pytest.mark.parametrize(
+    "value",
+    ["foo, web", "web, payments", "web; payments", "web & ml", "web/payments", "foo and web", "x@y.org, alice@example.com"],
+)
 def test_of_several_teams_the_first_that_is_known_owns(value):
     assert owner(("owner", value)) == 2
     assert "is the first that is a team here: web" in steps(("owner", value))[0][2]
@@ -197,11 +214,18 @@ def test_a_path_rule_passes_over_what_is_no_code_or_another_repository():
     elsewhere = AccountFacts(6, "code", "other/shop")
 
     assert steps(rules=[CODEOWNERS], path="") == [("path", "skipped", "It has no path in a repository.")]
-    assert steps(rules=[CODEOWNERS], account=elsewhere, path="a.py") == [("path", "skipped", "It is not in the repository acme/*.")]
+    assert steps(rules=[CODEOWNERS], account=elsewhere, path="a.py") == [
+        ("path", "skipped", "It is not in the repository acme/*.")
+    ]
 
 
 def test_identifiers_are_matched_by_pattern_the_first_wins():
-    rules = [rule("pattern", patterns=[{"pattern": "arn:aws:s3:::pay-*", "team": "payments"}, {"pattern": "arn:aws:s3:::*", "team": "web"}])]
+    rules = [
+        rule(
+            "pattern",
+            patterns=[{"pattern": "arn:aws:s3:::pay-*", "team": "payments"}, {"pattern": "arn:aws:s3:::*", "team": "web"}],
+        )
+    ]
 
     assert owner(rules=rules, asset="arn:aws:s3:::pay-logs") == 1
     assert owner(rules=rules, asset="arn:aws:s3:::PAY-logs") == 1
@@ -260,7 +284,12 @@ def test_equal_answers_are_one_object_and_one_digest():
 
 def test_remembered_answers_are_the_ones_that_a_fresh_chain_gives():
     rng = random.Random(1)
-    rules = [rule("path", patterns=[{"pattern": "*.tf", "team": "ml"}]), rule("tag"), rule("account"), rule("pattern", patterns=[{"pattern": "a*", "team": "web"}])]
+    rules = [
+        rule("path", patterns=[{"pattern": "*.tf", "team": "ml"}]),
+        rule("tag"),
+        rule("account"),
+        rule("pattern", patterns=[{"pattern": "a*", "team": "web"}]),
+    ]
     chain = Chain(rules, TEAMS)
     accounts = [AccountFacts(n, "aws", str(n), team_id=rng.choice([None, 1, 99])) for n in range(3)]
     for _ in range(2000):
@@ -302,7 +331,9 @@ def tag_set(tags):
 
 def make_asset(account, uid, *tags, at=AT):
     """As an import would store it."""
-    answer = Chain.load().resolve(account=account_facts(account), tags=tags, asset=uid, path=uid if account.provider == "code" else "")
+    answer = Chain.load().resolve(
+        account=account_facts(account), tags=tags, asset=uid, path=uid if account.provider == "code" else ""
+    )
     return Asset.objects.create(
         key=asset_key(prefix(account.provider, account.uid), uid), account=account, uid=uid, name=uid.rpartition(":")[2],
         tag_set=tag_set(tags), tags_since=at, team_id=answer.team_id, trail_id=trail_ids([answer])[answer.digest], first_seen=at,
@@ -351,7 +382,9 @@ def test_asking_the_estate_twice_writes_once(teams, account, check):
 
 def test_a_rule_that_decides_nothing_new_writes_nothing(teams, account, check):
     make_finding(make_asset(account, "arn:aws:s3:::a", ("owner", "web")), check)
-    OwnerRule.objects.create(position=1, kind="pattern", name="Odd ones", params={"patterns": [{"pattern": "arn:aws:sqs:*", "team": "ml"}]})
+    OwnerRule.objects.create(
+        position=1, kind="pattern", name="Odd ones", params={"patterns": [{"pattern": "arn:aws:sqs:*", "team": "ml"}]}
+    )
     OwnerRule.objects.create(position=2, kind="tag", name="Owner tag of the asset")
 
     summary = resolve_all(actor=ADMIN, at=LATER)
@@ -361,7 +394,9 @@ def test_a_rule_that_decides_nothing_new_writes_nothing(teams, account, check):
 
 def test_pattern_rules_are_asked_asset_by_asset(teams, account):
     pay, site = make_asset(account, "arn:aws:s3:::pay-1"), make_asset(account, "arn:aws:s3:::site")
-    OwnerRule.objects.create(position=1, kind="pattern", name="Buckets", params={"patterns": [{"pattern": "*pay-*", "team": "payments"}]})
+    OwnerRule.objects.create(
+        position=1, kind="pattern", name="Buckets", params={"patterns": [{"pattern": "*pay-*", "team": "payments"}]}
+    )
 
     resolve_all(actor=ADMIN, at=LATER)
 
@@ -374,7 +409,9 @@ def test_files_are_owned_by_their_path(teams, check):
     repository = Account.objects.create(provider="code", uid="acme/shop", created_at=AT)
     infra, app = make_asset(repository, "infra/main.tf"), make_asset(repository, "src/app.py")
     finding = make_finding(infra, check)
-    OwnerRule.objects.create(position=1, kind="path", name="CODEOWNERS", params={"patterns": [{"pattern": "/infra/", "team": "ml"}]})
+    OwnerRule.objects.create(
+        position=1, kind="path", name="CODEOWNERS", params={"patterns": [{"pattern": "/infra/", "team": "ml"}]}
+    )
 
     resolve_all(actor=ADMIN, at=LATER)
 
@@ -457,7 +494,10 @@ def test_a_hand_assignment_holds_until_it_is_released(teams, account, check):
     assert (assigned.team, assigned.pinned) == (teams["ml"], True)
     assert (kept.team, kept.version) == (teams["ml"], assigned.version)
     assert (released.team, released.pinned) == (teams["web"], False)
-    assert list(Event.objects.filter(subject="finding", kind="owner").order_by("seq").values_list("reason", flat=True)) == ["on loan", ""]
+    assert list(Event.objects.filter(subject="finding", kind="owner").order_by("seq").values_list("reason", flat=True)) == [
+        "on loan",
+        "",
+    ]
 
 
 def test_assigning_what_is_assigned_writes_nothing(teams, account, check):
@@ -526,7 +566,9 @@ def test_an_explanation_says_when_the_rules_of_today_say_otherwise(teams, accoun
 
 def test_who_owned_it_on_a_date_is_told_with_the_tags_of_that_date(teams, account):
     asset = make_asset(account, "arn:aws:s3:::a", ("owner", "web"))
-    AssetTags.objects.create(asset=asset, tag_set=asset.tag_set, team=teams["web"], trail_id=asset.trail_id, since=AT, until=LATER)
+    AssetTags.objects.create(
+        asset=asset, tag_set=asset.tag_set, team=teams["web"], trail_id=asset.trail_id, since=AT, until=LATER
+    )
     answer = Chain.load().resolve(account=account_facts(account), tags=(("owner", "ml"),))
     Asset.objects.filter(pk=asset.pk).update(
         tag_set=tag_set((("owner", "ml"),)), tags_since=LATER, team=teams["ml"], trail_id=trail_ids([answer])[answer.digest]
@@ -628,5 +670,8 @@ def test_every_tag_that_names_a_team_finds_it():
     chain = Chain(None, [TeamFacts(n, slug, slug.title()) for n, slug in enumerate(slugs, 1)])
     for _ in range(1000):
         slug = rng.choice(slugs)
-        tags = ((rng.choice(["owner", "Owner", "team", "Team", "CostCenter:owner"]), slug + rng.choice(["", "@example.com"])), ("env", "prod"))
+        tags = (
+            (rng.choice(["owner", "Owner", "team", "Team", "CostCenter:owner"]), slug + rng.choice(["", "@example.com"])),
+            ("env", "prod"),
+        )
         assert chain.resolve(account=ACCOUNT, tags=tags).team_id == slugs.index(slug) + 1
