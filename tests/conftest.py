@@ -38,3 +38,15 @@ def _owner_flushes() -> None:
                 cursor.execute(f"SET session_replication_role = DEFAULT; SET ROLE {APP_ROLE}")
 
     TransactionTestCase._fixture_teardown = as_owner
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Progress is written by a second connection; in tests it mirrors the first."""
+    for item in items:
+        marks = list(item.iter_markers("django_db"))
+        for mark in marks:
+            mark.kwargs.setdefault("databases", ["default", "progress"])
+        fixtures = getattr(item, "fixturenames", ())
+        if not marks and "db" in fixtures:
+            transactional = "transactional_db" in fixtures or "live_server" in fixtures
+            item.add_marker(pytest.mark.django_db(databases=["default", "progress"], transaction=transactional))
