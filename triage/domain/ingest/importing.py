@@ -61,9 +61,6 @@ def run(scan_id: int, *, clock: Callable[[], datetime], matches: Matches | None 
     scan = _claim(scan_id, clock())
     if scan is None:
         return Scan.objects.get(pk=scan_id)
-    twin = Scan.objects.filter(sha256=scan.sha256, declared=scan.declared, state=ScanState.DONE).first()
-    if twin is not None:
-        return _finish(scan, ScanState.DUPLICATE, now=clock(), duplicate_of=twin, counts=Summary().as_json(), **_identity_of(twin))
     try:
         with evidence.open_stored(bytes(scan.sha256)) as stream:
             return _persist(scan, stream, clock=clock, matches=matches)
@@ -111,6 +108,9 @@ def _persist(scan: Scan, stream: BinaryIO, *, clock: Callable[[], datetime], mat
         Scan.objects.using("progress").filter(pk=scan.pk, state=ScanState.RUNNING).update(lease_until=at + LEASE)
 
     for attempt in range(1, ATTEMPTS + 1):
+        twin = Scan.objects.filter(sha256=scan.sha256, declared=scan.declared, state=ScanState.DONE).first()
+        if twin is not None:
+            return _finish(scan, ScanState.DUPLICATE, now=clock(), duplicate_of=twin, counts=Summary().as_json(), **_identity_of(twin))
         stream.seek(0)
         try:
             with transaction.atomic():

@@ -1,0 +1,143 @@
+"""Results in code from run to run: what moved is the same finding, what is missing from a whole run is fixed."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.reports import DAY, imported, sarif
+from triage.models import Asset, CodePlace, Event, Finding, OwnerRule, Status, Team
+
+pytestmark = pytest.mark.django_db
+NEXT = DAY + timedelta(days=1)
+SHOP = "https://git.example/acme/shop"
+EVAL = {"path": "src/a.py", "line": 10, "snippet": "x = eval(y)"}
+SHELL = {"path": "src/b.py", "line": 3, "snippet": "run(cmd, shell=True)", "rule": "R2"}
+
+
+def test_result_becomes_a_finding_at_its_place():
+    scan = imported(sarif([EVAL, SHELL], repository=SHOP))
+
+    place = CodePlace.objects.get(path="src/a.py")
+    assert (scan.counts["new"], scan.scanner) == (2, "lint")
+    assert (place.start_line, place.snippet, place.finding.status) == (10, "x = eval(y)", "open")
+    assert sorted(Asset.objects.values_list("uid", flat=True)) == ["src/a.py", "src/b.py"]
+    assert place.finding.account.provider == "code"
+
+
+def test_shift_of_lines_is_the_same_finding_and_no_event():
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+
+    scan = imported(sarif([{**EVAL, "line": 25}, SHELL], repository=SHOP, at=NEXT))
+
+    assert (scan.counts["new"], scan.counts["unchanged"]) == (0, 2)
+    assert CodePlace.objects.get(path="src/a.py").start_line == 25
+    assert Event.objects.filter(subject="finding").count() == 2
+
+
+def test_moved_file_takes_its_finding_along():
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+
+    imported(sarif([{**EVAL, "path": "src/moved/a.py"}, SHELL], repository=SHOP, at=NEXT))
+
+    finding = Finding.objects.get(place__path="src/moved/a.py")
+    assert Finding.objects.count() == 2
+    assert finding.asset.uid == "src/moved/a.py"
+
+
+def test_absence_from_a_whole_run_is_a_fix_of_grade_absence():
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+
+    scan = imported(sarif([SHELL], repository=SHOP, at=NEXT))
+
+    finding = Finding.objects.get(place__path="src/a.py")
+    assert scan.counts["fixed"] == 1
+    assert (finding.status, finding.grade) == (Status.VERIFIED, "absence")
+
+
+def test_fixed_result_that_comes_back_regresses():
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+    imported(sarif([SHELL], repository=SHOP, at=NEXT))
+
+    scan = imported(sarif([EVAL, SHELL], repository=SHOP, at=NEXT + timedelta(days=1)))
+
+    assert scan.counts["regressed"] == 1
+    assert Finding.objects.count() == 2
+
+
+def test_run_that_failed_proves_nothing():
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+
+    scan = imported(sarif([SHELL], repository=SHOP, at=NEXT, successful=False))
+
+    assert scan.counts["fixed"] == 0
+    assert len(scan.notes) == 1
+    assert Finding.objects.filter(status=Status.OPEN).count() == 2
+
+
+def test_run_of_nobody_knows_which_repository_proves_nothing_and_says_so():
+    imported(sarif([EVAL, SHELL]))
+
+    scan = imported(sarif([SHELL], at=NEXT))
+
+    assert scan.counts["fixed"] == 0
+    assert "which repository" in scan.notes[0]["message"]
+
+
+def test_repository_can_be_declared():
+    imported(sarif([EVAL, SHELL]), repository=SHOP)
+
+    scan = imported(sarif([SHELL], at=NEXT), repository=SHOP)
+
+    assert scan.counts["fixed"] == 1
+
+
+def test_other_tool_branch_or_repository_is_another_stream():
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+
+    imported(sarif([SHELL], repository="https://git.example/acme/site", at=NEXT))
+    imported(sarif([SHELL], repository=SHOP, at=NEXT, tool="other"))
+
+    assert Finding.objects.filter(status=Status.VERIFIED).count() == 0
+    assert Finding.objects.count() == 4
+
+
+def test_run_without_results_fixes_all_of_its_stream():
+    imported(sarif([EVAL], repository=SHOP))
+
+    scan = imported(sarif([], repository=SHOP, at=NEXT))
+
+    assert scan.counts["fixed"] == 1
+
+
+def test_late_run_is_history():
+    imported(sarif([EVAL], repository=SHOP, at=NEXT))
+
+    scan = imported(sarif([EVAL, SHELL], repository=SHOP, at=DAY))
+
+    assert (scan.counts["late"], Finding.objects.count()) == (2, 1)
+
+
+def test_owner_follows_from_the_path():
+    web = Team.objects.create(slug="web", name="Web")
+    OwnerRule.objects.create(position=1, kind="path", name="owners", params={"patterns": [{"pattern": "/src/", "team": "web"}]})
+
+    imported(sarif([EVAL, {**SHELL, "path": "infra/x.tf"}], repository=SHOP))
+
+    assert Finding.objects.get(place__path="src/a.py").team == web
+    assert Finding.objects.get(place__path="infra/x.tf").team is None
+
+
+def test_matches_say_which_stage_found_each_result():
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+    told = []
+
+    from django.utils import timezone
+
+    from tests.reports import received
+    from triage.domain import ingest
+
+    scan = received(sarif([SHELL, {**EVAL, "line": 99}], repository=SHOP, at=NEXT))
+    ingest.run(scan.pk, clock=timezone.now, matches=lambda *fate: told.append(fate))
+
+    assert [(position, change) for position, _finding, change, _stage in told] == [((0, 0), "open"), ((0, 1), "open")]
+    assert all(stage for *_rest, stage in told)
