@@ -1,14 +1,16 @@
 """Reads that are longer than a queryset: one finding with its whole story, one scan with its diff. Their statements are counted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import OperationalError, connection, transaction
 from django.db.models import Count, Q, Sum
 from django.utils.translation import gettext_noop as _
 
-from triage.domain.errors import NotFound
+from triage.domain.errors import NotFound, TriageError
 from triage.models import (
     ApiToken,
     CheckCounter,
@@ -16,6 +18,7 @@ from triage.models import (
     Event,
     Finding,
     FindingAlias,
+    RoleGrant,
     Scan,
     ScanScope,
     ScanState,
@@ -54,6 +57,29 @@ def who(actors: Iterable[str]) -> dict[str, Who]:
     if tokens:
         names |= {f"token:{token.pk}": str(token) for token in ApiToken.objects.filter(pk__in=tokens)}
     return {actor: Who(kind, names.get(actor, "")) for actor, (kind, _colon, _number) in parted.items()}
+
+
+class TooLong(TriageError):
+    """The question takes longer to answer than anybody waits."""
+
+
+@contextmanager
+def patience(seconds: int) -> Iterator[None]:
+    """Statements within take so long at most. Raises TooLong."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
+            yield
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != "57014":
+            raise
+        raise TooLong(_("This search takes too long. Narrow it down, by an account or a team for example.")) from error
+
+
+def own_teams(user: User) -> frozenset[int]:
+    """Teams that the person is a member of, known by number or by e-mail address, or contributes to."""
+    of_members = Team.objects.filter(Q(members__user=user) | Q(members__email__iexact=user.email)).values_list("pk")
+    return frozenset(of_members.union(RoleGrant.objects.filter(user=user, team__isnull=False).values_list("team")).values_list("pk", flat=True))
 
 
 # --- a finding ----------------------------------------------------------------------------------------------------------------

@@ -244,7 +244,8 @@ def weight(size: int | None) -> str:
         if value < 1000 or unit == gettext("GB"):
             break
         value /= 1000
-    return f"{formats.number_format(value, decimal_pos=0 if value >= 10 or value == int(value) else 1)} {unit}"
+    digits = 0 if value >= 10 or value == int(value) else 1
+    return f"{formats.number_format(round(value, digits), decimal_pos=digits)} {unit}"
 
 
 @register.filter

@@ -1,13 +1,16 @@
 """A query as chips that can be taken away, and as filters that can be switched: each is a link, the address is the state."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
+from triage.domain.search.facets import Facet
 from triage.domain.search.fields import FIELDS
 from triage.domain.search.tree import And, Clause, Node, Not, Operator, Or, Query, Value, Words, both
+from triage.models import TO_FIX
 
 SIGNS = {Operator.MORE: ">", Operator.AT_LEAST: "≥", Operator.LESS: "<", Operator.AT_MOST: "≤"}
 
@@ -59,6 +62,64 @@ def switched(query: Query, field: str, value: str) -> Query:
         kept.append(Value(value))
     changed = [Clause(field, Operator.IS, tuple(kept))] if kept else []
     return made(other for node in every for other in (changed if node is on else [node]))
+
+
+# The filters beside the list, in their order: field and title.
+PANELS = {
+    "severity": _("Severity"), "status": _("Status"), "team": _("Owner"), "env": _("Environment"), "account": _("Account"),
+    "check": _("Check"),
+}  # fmt: skip
+WHOLE = frozenset({"severity", "status", "env"})  # few values: all of them are offered once one is chosen
+SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One value of a filter. `stored`: as our tables have it; `n` None: not counted."""
+
+    stored: object
+    label: str
+    n: int | None
+    on: bool
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """`rest`: values behind a fold. `complete`: the numbers are not of the first matches alone."""
+
+    name: str
+    title: str
+    values: list[Switch]
+    rest: list[Switch]
+    complete: bool
+
+
+def panel(name: str, counted: Facet, query: Query, *, link: Callable[[Query], str]) -> Panel:
+    """The filter of a field, with what is counted and what is asked for already."""
+    choices = {choice.name: choice for choice in FIELDS[name].choices}
+    values = [(each.value, str(each.label), each.n) for each in counted.values]
+    asked = [value for node in parts(query) if _is_on(node, name) for value in _values(node)]
+    missing = [*choices] if name in WHOLE and asked else asked
+    seen = {value for value, _label, _n in values}
+    values += [(value, gettext(choices[value].label) if value in choices else value, None) for value in missing if value not in seen]
+    if name in WHOLE:
+        order = [*choices][:: -1 if name == "severity" else 1]
+        values.sort(key=lambda value: order.index(value[0]) if value[0] in order else len(order))
+    switches = [
+        Switch(choices[value].stored if value in choices else value, label, n, value in asked, link(_chosen(query, name, value)))
+        for value, label, n in values
+    ]
+    switches.sort(key=lambda switch: not switch.on and name not in WHOLE)
+    return Panel(name, gettext(PANELS[name]), switches[:SHOWN], switches[SHOWN:], counted.complete)
+
+
+def _chosen(query: Query, field: str, value: str) -> Query:
+    """As `switched`; a status that is nothing to fix takes “to be fixed” away."""
+    other = switched(query, field, value)
+    if field == "status" and holds(other, field, value) and value not in TO_FIX:
+        other = made(node for node in parts(other) if not (_is_on(node, "is") and _values(node) == {"open"}))
+    return other
 
 
 def label(node: Node) -> str:

@@ -1,7 +1,6 @@
 """Bringing a report."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ from django.shortcuts import redirect, render
 from django.utils.timezone import now
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_http_methods
-from django_q.tasks import async_task
 
 from triage.domain import ingest, people
 from triage.domain.access import Right
 from triage.domain.errors import Invalid
-from triage.web.requests import PageRequest, needs
+from triage.web.requests import PageRequest, needs, nudge
 
 SAID = ("zone", "account", "repository", "branch", "category")
 
@@ -37,7 +35,7 @@ def import_report(request: PageRequest) -> HttpResponse:
         with transaction.atomic():
             path = Path(report.temporary_file_path())
             scan = ingest.receive(stream=path, name=report.name, declared=declared, actor=request.actor, at=now())
-            transaction.on_commit(partial(async_task, "triage.tasks.run_import", scan.pk))
+            nudge("run_import", scan.pk)
     except Invalid as error:
         return _form(request, error=error, status=400)
     return redirect("scan", scan.pk)

@@ -1,12 +1,14 @@
 """What a page finds on its request, besides what Django puts there."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Concatenate, ParamSpec
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
+from django_q.tasks import async_task
 
 from triage.domain.access import Actor, Right
 from triage.models import User
@@ -37,6 +39,11 @@ def needs(right: Right) -> Callable[[Callable[Concatenate[PageRequest, P], HttpR
         return guarded
 
     return guard
+
+
+def nudge(task: str, *ids: int) -> None:
+    """Ask a worker for a task of `triage.tasks`, once what was written is committed."""
+    transaction.on_commit(partial(async_task, f"triage.tasks.{task}", *ids))
 
 
 def back_to(request: HttpRequest, otherwise: str) -> str:

@@ -14,7 +14,7 @@ def report(content=b"not a report", name="report.csv"):
 def nudges(monkeypatch):
     """Names and arguments of the tasks that were asked for."""
     asked = []
-    monkeypatch.setattr("triage.web.imports.async_task", lambda *task: asked.append(task))
+    monkeypatch.setattr("triage.web.requests.async_task", lambda *task: asked.append(task))
     return asked
 
 

@@ -1,0 +1,101 @@
+"""Is every sentence of the product said in French? Checks the catalogue; `--update` gathers new sentences and compiles it."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.commands import makemessages
+
+SOURCES = ("cspm", "integrations", "templates", "triage")
+LANGUAGE = "fr"
+PLACE = re.compile(r"%\((\w+)\)[sd]")
+
+
+class Gathering(makemessages.Command):
+    """makemessages for the folder that it stands in, whatever the settings say about other folders."""
+
+    settings_available = False
+    msgmerge_options = [*makemessages.Command.msgmerge_options, "--no-fuzzy-matching"]
+
+
+class Command(BaseCommand):
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--update", action="store_true", help="gather new sentences (needs gettext) and compile the catalogue")
+
+    def handle(self, *args: Any, update: bool, **options: Any) -> None:
+        catalogue = Path(settings.LOCALE_PATHS[0]) / LANGUAGE / "LC_MESSAGES" / "django.po"
+        if update:
+            _update(catalogue)
+        faults = list(_faults(catalogue))
+        for fault in faults:
+            self.stderr.write(fault)
+        if faults:
+            raise CommandError(f"{len(faults)} faults in {catalogue.relative_to(settings.BASE_DIR)}")
+        self.stdout.write(f"{LANGUAGE}: every sentence is translated")
+
+
+def _update(catalogue: Path) -> None:
+    import polib  # noqa: PLC0415 - for developers only
+
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(_gathered(catalogue, Path(folder)), catalogue)
+    gathered = polib.pofile(str(catalogue), wrapwidth=0)
+    for entry in [*gathered.obsolete_entries()]:
+        gathered.remove(entry)
+    gathered.save()
+    gathered.save_as_mofile(str(catalogue.with_suffix(".mo")))
+
+
+def _gathered(catalogue: Path, folder: Path) -> Path:
+    """The catalogue with the sentences of the sources as they are, made in this folder."""
+    copy = folder / "locale" / LANGUAGE / "LC_MESSAGES" / "django.po"
+    copy.parent.mkdir(parents=True)
+    if catalogue.exists():
+        shutil.copyfile(catalogue, copy)
+    for source in SOURCES:
+        shutil.copytree(settings.BASE_DIR / source, folder / source, ignore=shutil.ignore_patterns("locale", "__pycache__", "static"))
+    with chdir(folder):
+        call_command(Gathering(), locale=[LANGUAGE], no_location=True, no_wrap=True, verbosity=0)
+    return copy
+
+
+def _faults(catalogue: Path) -> Iterator[str]:
+    import polib  # noqa: PLC0415 - for developers only
+
+    entries = [entry for entry in polib.pofile(str(catalogue)) if not entry.obsolete]
+    for entry in entries:
+        if not entry.translated() or entry.fuzzy:
+            yield f"not translated: {entry.msgid!r}"
+        elif _places(entry.msgid, entry.msgid_plural) != _places(entry.msgstr, *entry.msgstr_plural.values()):
+            yield f"other places in the translation: {entry.msgid!r}"
+    compiled = catalogue.with_suffix(".mo")
+    if not compiled.exists() or _said(polib.mofile(str(compiled))) != _said(entries):
+        yield f"{compiled.name} was not compiled from {catalogue.name}: run check_translations --update"
+    if shutil.which("xgettext"):
+        with tempfile.TemporaryDirectory() as folder:
+            gathered = polib.pofile(str(_gathered(catalogue, Path(folder))))
+            wanted = {_key(entry) for entry in gathered if not entry.obsolete}
+        known = {_key(entry) for entry in entries}
+        yield from (f"not in the catalogue: {message!r}" for _context, message, _plural in sorted(wanted - known))
+        yield from (f"in the catalogue and nowhere else: {message!r}" for _context, message, _plural in sorted(known - wanted))
+
+
+def _places(*texts: str) -> set[str]:
+    return {place for text in texts for place in PLACE.findall(text)}
+
+
+def _key(entry: Any) -> tuple[str, str, str]:
+    return entry.msgctxt or "", entry.msgid, entry.msgid_plural or ""
+
+
+def _said(entries: Any) -> set[tuple[Any, ...]]:
+    return {(_key(entry), entry.msgstr, *sorted(entry.msgstr_plural.items())) for entry in entries if entry.msgid}
