@@ -35,6 +35,8 @@ from triage.ports import (
 
 LABEL = "Prowler CSV"
 
+Row = Observation | Unchanged | Skipped
+
 HEAD_SIZE = 64 << 10
 
 COMPLIANCE = _(
@@ -148,7 +150,7 @@ def sniff(head: bytes) -> str | None:
     return "Prowler CSV v5" if "ADDITIONAL_URLS" in header.names else "Prowler CSV v4"
 
 
-def parse(stream: BinaryIO, options: ParseOptions, chunk: int = CHUNK) -> Iterator[Run | Observation | Unchanged | Skipped]:
+def parse(stream: BinaryIO, options: ParseOptions, chunk: int = CHUNK) -> Iterator[Run | Row]:
     """Yield a Run, then an Observation or a Skipped for each row. `chunk`: bytes to read at a time."""
     records = Records(stream, chunk)
     header = _recognise(records.peek(HEAD_SIZE))
@@ -162,7 +164,7 @@ def parse(stream: BinaryIO, options: ParseOptions, chunk: int = CHUNK) -> Iterat
     return chain(_beginning(rows, table), rows)
 
 
-def _beginning(rows: Iterator[Observation | Unchanged | Skipped], table: "_Table") -> Iterator[Run | Observation | Unchanged | Skipped]:
+def _beginning(rows: Iterator[Row], table: "_Table") -> Iterator[Run | Row]:
     """Take rows up to the first observation, and put the Run before that."""
     unread = False
     for row in rows:
@@ -170,7 +172,7 @@ def _beginning(rows: Iterator[Observation | Unchanged | Skipped], table: "_Table
             yield Run(_prowler.SCANNER, "cloud", version=table.version, at=row.seen_at)
             yield row
             return
-        unread = unread or row.lost
+        unread = unread or (isinstance(row, Skipped) and row.lost)
         yield row
     because = Text(NOTHING_READ if unread else EMPTY)
     yield Run(_prowler.SCANNER, "cloud", version=table.version, conclusive=False, inconclusive_because=because)
@@ -189,7 +191,7 @@ def _recognise(head: bytes) -> Header | None:
 # --- v3, v4, v5 ---------------------------------------------------------------------------------------------------------------
 
 
-def _rows(records: Records, table: "_Table") -> Iterator[Iterable[Observation | Unchanged | Skipped]]:
+def _rows(records: Records, table: "_Table") -> Iterator[Iterable[Row]]:
     """The rows of a v3, v4 or v5 report in batches. After a broken record the lines that are no whole rows are its remains."""
     known = _Known(table.header.names) if _is_standard(table.header) else None
     # The position that comes next after a broken record, until a whole row has taken it.
@@ -288,7 +290,8 @@ class _Known:
 
     `checks`: id to (bytes from DESCRIPTION to where the account's columns or the line's end begin, their length, the lines of the
     row, salt, title, service, CheckInfo). `accounts`: uid to (bytes before FINDING_UID, bytes that end the row, salt, provider,
-    AccountInfo, time). A salt is a digest of what a fingerprint does not hash anew in each row. The others: a cell to what it means; `statuses` holds those that mute nothing.
+    AccountInfo, time). A salt is a digest of what a fingerprint does not hash anew in each row. The others: a cell to what it
+    means; `statuses` holds those that mute nothing.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -514,7 +517,7 @@ def _listed(text: str) -> tuple[str, ...]:
 # --- v2 -----------------------------------------------------------------------------------------------------------------------
 
 
-def _old_rows(records: Records, table: _Table) -> Iterator[Iterable[Observation | Unchanged | Skipped]]:
+def _old_rows(records: Records, table: _Table) -> Iterator[Iterable[Row]]:
     """The rows of a v2 report, one a line: it was written without quotes, so that a quote need not be one."""
     table.version = _prowler_v2.VERSION
     observer = _prowler_v2.Observer()
