@@ -24,14 +24,17 @@ def run(arguments: Sequence[str]) -> int:
     """Database, migrations, first start, then web and worker until Ctrl-C."""
     parser = _parser("run")
     parser.add_argument("--report", metavar="PATH", help=_("import this report first, and no demonstration"))
+    parser.add_argument("--no-demo", action="store_true", help=_("begin with nothing in it; CSPM_DEMO=0 says the same"))
     options = parser.parse_args(arguments)
+    if options.report and not Path(options.report).is_file():
+        parser.error(_("there is no file %(name)s") % {"name": options.report})
     home = paths.home()
     _keep_database(home)
     port = _port(options.host, options.port)
     address = _announce_address(options.host, port)
     _manage("migrate", "--noinput", "--verbosity=0", role="owner")
-    report = ["--report", str(Path(options.report).absolute())] if options.report else []
-    greeting = _manage("welcome", *report)
+    begin = ["--report", str(Path(options.report).absolute())] if options.report else []
+    greeting = _manage("welcome", *begin, *(["--no-demo"] if options.no_demo else []))
 
     def look() -> None:
         nonlocal greeting

@@ -1,0 +1,63 @@
+"""People of this installation: made, given a password, kept out. Roles are `access`, coming in is `sign_in`."""
+
+from datetime import datetime
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import audit
+from triage.domain.access import Actor, Right
+from triage.domain.errors import Invalid, NotFound
+from triage.models import User
+
+
+def named(email: str) -> User:
+    """The person with this e-mail address. Raises NotFound."""
+    user = User.objects.filter(email=email.strip().casefold()).first()
+    if user is None:
+        raise NotFound(_("There is nobody with the address %(email)s. `cspm user list` shows who there is."), email=email.strip()[:200])
+    return user
+
+
+def create(*, email: str, name: str, actor: Actor, at: datetime) -> User:
+    """A person without password and without role: nobody comes in by being created. Raises Invalid for an address that is none or taken."""
+    actor.demand(Right.ADMINISTER)
+    address = email.strip().casefold()
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise Invalid(_("“%(email)s” is no e-mail address."), email=email.strip()[:200]) from None
+    try:
+        with transaction.atomic(), audit.recording(actor=actor.name, at=at, door=actor.door) as log:
+            user = User.objects.create_user(address, name=name.strip()[:200])
+            log.tell("user", user.pk, "created")
+    except IntegrityError:
+        raise Invalid(_("There is somebody with the address %(email)s already."), email=address) from None
+    return user
+
+
+def set_password(*, user: User, password: str, actor: Actor, at: datetime) -> None:
+    """Raises Invalid, with all reasons, for a password that is easy to guess."""
+    actor.demand(Right.ADMINISTER)
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid("%(problem)s", problem=" ".join(error.messages)) from None
+    with audit.recording(actor=actor.name, at=at, door=actor.door) as log:
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        log.tell("user", user.pk, "password set")
+
+
+def let_in(*, user: User, yes: bool, actor: Actor, at: datetime) -> None:
+    """Keep a person out, or let in again. The person's sessions end with the next page."""
+    actor.demand(Right.ADMINISTER)
+    if user.is_active == yes:
+        return
+    with audit.recording(actor=actor.name, at=at, door=actor.door) as log:
+        user.is_active = yes
+        user.save(update_fields=["is_active"])
+        log.tell("user", user.pk, "let in" if yes else "kept out")
