@@ -12,7 +12,7 @@ from triage.domain import lifecycle
 from triage.domain.audit import Recording
 from triage.domain.ingest import known
 from triage.domain.ingest.catalogue import digest
-from triage.domain.ingest.cloud import CloudMerge
+from triage.domain.ingest.cloud import CloudMerge, is_covered
 from triage.domain.ingest.settlement import Settled, sight, write
 from triage.domain.sets import chunks
 from triage.models import CheckSet, Grade, ScanScope
@@ -93,18 +93,23 @@ def _absent(merge: CloudMerge) -> list[int]:
         and held & known.STATUS_MASK != known.VERIFIED
         and held >> known.ID_SHIFT not in merge.seen
     ]
-    covered = {(ground.account.id, region) for ground in merge.grounds.values() for region in {*ground.regions, ""}}
+    covered = {(ground.account.id, region) for ground in merge.grounds.values() for region in {*ground.regions, ""} if ground.regions}
     accounts, regions = (list(column) for column in zip(*covered, strict=True)) if covered else ([], [])
     checks = list(merge.checks_seen)
+    newer = {ground.account.id: ground.newer for ground in merge.grounds.values() if ground.newer}
     absent: list[int] = []
     for ids in chunks(left):
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT id FROM triage_finding WHERE id = ANY(%s) AND check_id = ANY(%s) AND (account_id, region) IN"
-                " (SELECT * FROM unnest(%s::bigint[], %s::text[]))",
+                "SELECT id, account_id, check_id, region FROM triage_finding WHERE id = ANY(%s) AND check_id = ANY(%s)"
+                " AND (account_id, region) IN (SELECT * FROM unnest(%s::bigint[], %s::text[]))",
                 [ids, checks, accounts, regions],
             )
-            absent += [number for (number,) in cursor.fetchall()]
+            absent += [
+                number
+                for number, account, check, region in cursor.fetchall()
+                if not is_covered(newer.get(account, ()), check, region)  # a later scan has said more already
+            ]
     return absent
 
 
@@ -115,7 +120,7 @@ def _is_doubtful(merge: CloudMerge, absent: int) -> bool:
 
 
 def _write_scopes(merge: CloudMerge, *, scan: int, at: datetime, complete: bool) -> None:
-    grounds = {ground.account.id: ground for ground in merge.grounds.values() if not ground.late}
+    grounds = {ground.account.id: ground for ground in merge.grounds.values() if ground.regions}
     if not grounds:
         return
     checks = sorted(merge.checks_seen)

@@ -28,7 +28,7 @@ class Ground:
     account: KnownAccount
     prefix: str
     rule: Callable[[Observation], tuple[str, str, str]]
-    late: bool
+    newer: list[known.Covered]  # what later scans covered: of that this report is history only
     fresh: bool  # has no assets yet
     stand_ins: set[int]  # checks with an open stand-in here
     facts: dict[Tags | tuple[Tags, str], Facts] = field(default_factory=dict)
@@ -50,6 +50,11 @@ class Row:
     home: str
     asset: int = 0
     identity: bytes = b""
+
+
+def is_covered(scopes: Iterable[known.Covered], check: int, region: str) -> bool:
+    """Whether one of these scans looked at the check in the region."""
+    return any(check in checks and region in regions for checks, regions in scopes)
 
 
 class CloudMerge:
@@ -141,19 +146,18 @@ class CloudMerge:
         accounts = {info: self.catalogue.accounts[info] for info in infos}
         unmet = {account.id: account for account in accounts.values() if account.id not in self._by_number}
         inhabited = known.inhabited(unmet)
-        newest = known.newest(self.run.scanner, inhabited)
-        late = {number for number, at in newest.items() if at > self.at}
-        held = known.findings(self.run.scanner, inhabited - late)
+        newer = known.newer(self.run.scanner, inhabited, self.at)
+        held = known.findings(self.run.scanner, inhabited)
         self.known |= held
         if not self.sink:  # who wants to know why each record matched has each record read
-            self._unchanged |= records.last(self.run.scanner, inhabited - late, held)
+            self._unchanged |= records.last(self.run.scanner, inhabited - newer.keys(), held)
         stand_ins = known.stand_ins(self.run.scanner, inhabited)
         for number, account in unmet.items():
             self._by_number[number] = Ground(
                 account=account,
                 prefix=identity.prefix(account.provider, account.uid),
                 rule=identity.RULES.get(account.provider, identity.other),
-                late=number in late,
+                newer=newer.get(number, []),
                 fresh=number not in inhabited,
                 stand_ins=stand_ins.get(number, set()),
             )
@@ -186,13 +190,14 @@ class CloudMerge:
         rows = []
         for observation in chunk:
             ground = grounds[observation.account]
-            if ground.late:
+            check = checks[observation.check]
+            uid, qualifier, home = ground.rule(observation)
+            if ground.newer and is_covered(ground.newer, check.id, home):
                 self._late(observation)
                 continue
-            uid, qualifier, home = ground.rule(observation)
             facts = ground.facts[(observation.tags, observation.asset) if reads_asset else observation.tags]
             rows.append(
-                Row(observation, ground, checks[observation.check], facts, asset_key(ground.prefix, uid), qualifier, home)
+                Row(observation, ground, check, facts, asset_key(ground.prefix, uid), qualifier, home)
             )
         for ground in self._by_number.values():
             if len(ground.facts) > MEMO_LIMIT:

@@ -14,7 +14,9 @@ from django.db.models.expressions import RawSQL
 
 from triage.domain.ingest import copying
 from triage.domain.sets import CHUNK
-from triage.models import Finding, Status
+from triage.models import Finding, ScanScope, Status
+
+Covered = tuple[frozenset[int], frozenset[str]]  # checks and regions
 
 STATUSES = tuple(Status)
 _STATUS = {status: code for code, status in enumerate(STATUSES)}
@@ -92,14 +94,13 @@ def stand_ins(scanner: str, accounts: Iterable[int]) -> dict[int, set[int]]:
     return found
 
 
-def newest(scanner: str, accounts: Iterable[int]) -> dict[int, datetime]:
-    """account -> time of the newest complete scan of this scanner there."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT account_id, max(at) FROM triage_scanscope WHERE scanner = %s AND complete AND account_id = ANY(%s) GROUP BY 1",
-            [scanner, list(accounts)],
-        )
-        return dict(cursor.fetchall())
+def newer(scanner: str, accounts: Iterable[int], at: datetime) -> dict[int, list[Covered]]:
+    """account -> what complete scans of this scanner later than `at` covered there."""
+    scopes = ScanScope.objects.filter(scanner=scanner, account__in=list(accounts), complete=True, at__gt=at, check_set__isnull=False)
+    found: dict[int, list[Covered]] = {}
+    for account, checks, regions in scopes.values_list("account_id", "check_set__checks", "regions"):
+        found.setdefault(account, []).append((frozenset(checks), frozenset([*regions, ""])))
+    return found
 
 
 def numbers(table: str, count: int = CHUNK) -> list[int]:

@@ -20,7 +20,7 @@ from triage.ports import Observation, Run, Skipped, Text, Unchanged
 
 CLOCK_SKEW = timedelta(minutes=10)
 FIRST_CHUNK = 1_000
-LATE = _("%(count)s records are older than the newest scan of the same account: they are history and change nothing.")
+LATE = _("%(count)s records are older than a scan that has covered the same since: they are history and change nothing.")
 FUTURE = _("The report says that it was made at %(at)s, which is yet to come. The time of receipt counts instead.")
 
 Items = Iterator[Run | Observation | Unchanged | Skipped]

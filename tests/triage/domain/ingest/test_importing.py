@@ -164,6 +164,24 @@ def test_late_report_is_history_only():
     assert only().status == Status.OPEN
 
 
+def test_older_report_of_another_part_is_not_late():
+    imported(prowler([row("site", region="us-east-1"), row("x", "PASS", region="us-east-1")], NEXT))
+    imported(prowler([row("db", check="rds_public"), row("x", "PASS", check="rds_public")], NEXT))
+
+    scan = imported(prowler([row("logs"), row("x", "PASS")], DAY))
+
+    assert changes(scan) == {"new": 1, "open": 1}
+    assert scan.counts["late"] == 0
+
+
+def test_older_report_unreports_nothing_that_a_later_one_covered():
+    imported(prowler([row("logs"), row("site"), row("x", "PASS")], NEXT))
+
+    imported(prowler([row("logs", check="s3_other"), row("x", "PASS", check="s3_other"), row("x", "PASS")], DAY))
+
+    assert set(Finding.objects.values_list("presence", flat=True)) == {"reported"}
+
+
 def test_same_file_twice_changes_nothing_and_says_so():
     data = prowler([row("logs"), row("site", "PASS")])
     first = imported(data)
