@@ -1,29 +1,10 @@
-"""Real transactions and real deaths: committed rows, and children that may be killed."""
+"""Real deaths: work in children that may be killed. For tests whose transactions are real."""
 
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from django.db import connections
-
-KEPT = ("triage_tagset", "triage_ownertrail")  # their first rows come with the migrations
-
-
-@pytest.fixture
-def committed(django_db_setup, django_db_blocker) -> Iterator[None]:
-    """A database in which the test's transactions are real. What they leave is deleted afterwards, history too."""
-    with django_db_blocker.unblock():
-        yield
-        with connections["default"].cursor() as cursor:
-            cursor.execute("RESET ROLE")
-            cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename ~ '^(triage|django_q)_'")
-            tables = [name for (name,) in cursor.fetchall()]
-            cursor.execute("SET session_replication_role = replica")
-            for table in tables:
-                first = " WHERE digest <> decode(repeat('00', 16), 'hex')" if table in KEPT else ""
-                cursor.execute(f'DELETE FROM "{table}"{first}')
-        connections.close_all()
 
 
 def in_child(work: Callable[[], object]) -> int:

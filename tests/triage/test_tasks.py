@@ -10,8 +10,11 @@ from triage.domain import tickets, verification
 from triage.models import OutboxMessage, Ticket, Verification
 
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path, settings, committed):
+def home(tmp_path, settings):
     settings.CSPM_HOME = tmp_path
     settings.TICKETS_DIR = tmp_path / "tickets"
     settings.EVIDENCE_DIR = tmp_path / "evidence"

@@ -7,8 +7,11 @@ from tests.factories import change, finding
 from triage.models import Ticket
 
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
 @pytest.fixture(autouse=True)
-def folder(tmp_path, settings, committed):
+def folder(tmp_path, settings):
     settings.CSPM_HOME = tmp_path
     settings.EVIDENCE_DIR = tmp_path
     settings.TICKETS_DIR = tmp_path / "tickets"

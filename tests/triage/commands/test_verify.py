@@ -7,8 +7,11 @@ from tests.factories import finding
 from triage.models import Verification
 
 
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path, settings, committed):
+def home(tmp_path, settings):
     settings.EVIDENCE_DIR = tmp_path
     settings.CSPM_HOME = tmp_path
 

@@ -263,7 +263,8 @@ def test_a_lost_comment_is_repeated_because_its_key_makes_that_harmless(connecti
 # --- real deaths and real rivals ----------------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_is_killed_after_the_outside_took_it_makes_no_second_ticket(committed, connection, folder):
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_is_killed_after_the_outside_took_it_makes_no_second_ticket(connection, folder):
     ticket = wanted(connection)
     faulty.FAULTS.append("killed")
     clock = Clock()
@@ -280,7 +281,8 @@ def test_a_worker_that_is_killed_after_the_outside_took_it_makes_no_second_ticke
     assert len(list(folder.glob("*.md"))) == 1
 
 
-def test_a_worker_that_is_killed_is_looked_after_even_when_the_index_lags(committed, connection, folder):
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_is_killed_is_looked_after_even_when_the_index_lags(connection, folder):
     ticket = wanted(connection)
     faulty.FAULTS.append("killed")
     clock = Clock()
@@ -296,7 +298,8 @@ def test_a_worker_that_is_killed_is_looked_after_even_when_the_index_lags(commit
     assert len(list(folder.glob("*.md"))) == 1
 
 
-def test_a_worker_that_comes_back_after_its_lease_does_not_overrule(committed, connection, folder):
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_comes_back_after_its_lease_does_not_overrule(connection, folder):
     wanted(connection)
     clock = Clock()
     slow = outbox._claim(until=clock.at, at=clock.at)
@@ -312,7 +315,8 @@ def test_a_worker_that_comes_back_after_its_lease_does_not_overrule(committed, c
     assert len(list(folder.glob("*.md"))) == 1
 
 
-def test_rivals_share_the_work_and_keep_the_order(committed, connection, folder):
+@pytest.mark.django_db(transaction=True)
+def test_rivals_share_the_work_and_keep_the_order(connection, folder):
     tickets = [wanted(connection, number) for number in range(12)]
     for ticket in tickets:
         enqueue(ticket, "comment", 2, body="Fixed.")
@@ -332,6 +336,7 @@ def test_rivals_share_the_work_and_keep_the_order(committed, connection, folder)
         ]
 
 
-def test_a_message_outside_of_a_transaction_is_refused(committed, connection):
+@pytest.mark.django_db(transaction=True)
+def test_a_message_outside_of_a_transaction_is_refused(connection):
     with pytest.raises(RuntimeError, match="in the transaction that causes it"):
         outbox.enqueue([], actor="worker", at=AT)

@@ -1,10 +1,13 @@
+import pytest
+
 from tests.factories import AT, TRIAGER, finding
 from tests.processes import ended, in_child
 from triage.domain import connections, tickets
 from triage.models import OutboxMessage, Ticket
 
 
-def test_rivals_open_one_ticket(committed):
+@pytest.mark.django_db(transaction=True)
+def test_rivals_open_one_ticket():
     row = finding()
     connections.default_tickets(AT)
 

@@ -272,7 +272,8 @@ def test_secrets_are_cleaned_out_of_evidence_and_facts_are_not(clock):
 # --- real deaths --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_verification_whose_worker_is_killed_is_taken_up_and_given_up_after_three(committed, clock):
+@pytest.mark.django_db(transaction=True)
+def test_a_verification_whose_worker_is_killed_is_taken_up_and_given_up_after_three(clock):
     row = finding(check="told")
     asked = verification.request(finding=row.pk, trigger=PERSON, actor=TRIAGER, at=AT)
     told.ANSWERS += ["killed"] * 3
@@ -289,7 +290,8 @@ def test_a_verification_whose_worker_is_killed_is_taken_up_and_given_up_after_th
     assert row.status == "open"
 
 
-def test_a_worker_that_comes_back_late_judges_nothing(committed, clock):
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_comes_back_late_judges_nothing(clock):
     row = finding(check="told")
     asked = verification.request(finding=row.pk, trigger=PERSON, actor=TRIAGER, at=AT)
     slow = verification._claim(verification.Q(pk=asked.pk), at=clock())
@@ -304,7 +306,8 @@ def test_a_worker_that_comes_back_late_judges_nothing(committed, clock):
     assert Verification.objects.get().outcome == "failing"
 
 
-def test_a_running_verification_is_left_alone(committed, clock):
+@pytest.mark.django_db(transaction=True)
+def test_a_running_verification_is_left_alone(clock):
     row = finding(check="told")
     asked = verification.request(finding=row.pk, trigger=PERSON, actor=TRIAGER, at=AT)
     verification._claim(verification.Q(pk=asked.pk), at=clock())
