@@ -13,11 +13,14 @@ from django.utils.timezone import now
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from triage.domain import ingest, outbox, tickets, verification
+from triage.domain import evidence, ingest, outbox, tickets, verification
+from triage.domain.search import facets, words
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
 NUDGED = 5
 HEARTBEAT = "worker.heartbeat"
+MINUTES = {"sweep": 1, "reconcile_tickets": 2, "tidy": 10}
+READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
 
 def nudge(task: str, *ids: int) -> None:
@@ -27,6 +30,7 @@ def nudge(task: str, *ids: int) -> None:
 
 def run_import(scan_id: int) -> None:
     ingest.run(scan_id, clock=now)
+    nudge("tidy")
     nudge("follow_tickets")
 
 
@@ -71,15 +75,20 @@ def sweep() -> None:
         nudge("drain_outbox")
 
 
+def tidy() -> None:
+    """What an import leaves for later: words to search by, counters to add up, reports to compress."""
+    while words.index_assets():
+        pass
+    facets.fold_counters()
+    evidence.compress_older(than=now() - READ_FOR)
+
+
 def schedule() -> None:
-    """See to it that the recurring tasks are scheduled; called whenever a worker or the service starts."""
-    for task, every in (("sweep", timedelta(minutes=1)), ("reconcile_tickets", timedelta(minutes=2))):
+    """See to it that the recurring tasks are scheduled; called whenever the service starts."""
+    for task, minutes in MINUTES.items():
         Schedule.objects.update_or_create(
             name=f"cspm {task}",
             defaults={
-                "func": f"triage.tasks.{task}",
-                "schedule_type": Schedule.MINUTES,
-                "minutes": every // timedelta(minutes=1),
-                "repeats": -1,
+                "func": f"triage.tasks.{task}", "schedule_type": Schedule.MINUTES, "minutes": minutes, "repeats": -1,
             },
-        )
+        )  # fmt: skip

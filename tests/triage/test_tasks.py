@@ -4,11 +4,10 @@ import pytest
 from django.db import transaction
 from django_q.models import Schedule
 
-from tests.factories import ACCOUNT, TRIAGER, finding
+from tests.factories import ACCOUNT, TRIAGER, change, finding
 from triage import tasks
 from triage.domain import tickets, verification
-from triage.models import OutboxMessage, Ticket, Verification
-
+from triage.models import AssetSearch, Counter, OutboxMessage, Ticket, Verification
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,7 +70,15 @@ def test_the_recurring_tasks_are_scheduled_once():
     tasks.schedule()
     tasks.schedule()
 
-    assert sorted(Schedule.objects.values_list("func", "minutes")) == [
-        ("triage.tasks.reconcile_tickets", 2),
-        ("triage.tasks.sweep", 1),
-    ]
+    scheduled = sorted(Schedule.objects.values_list("func", "minutes"))
+    assert scheduled == [("triage.tasks.reconcile_tickets", 2), ("triage.tasks.sweep", 1), ("triage.tasks.tidy", 10)]
+
+
+def test_tidying_makes_assets_findable_and_counters_few():
+    row = change(finding(), severity=2)
+    assert Counter.objects.count() == 3
+
+    tasks.tidy()
+
+    assert AssetSearch.objects.get().asset_id == row.asset_id
+    assert Counter.objects.get().severity == 2

@@ -105,6 +105,15 @@ def compress(sha256: bytes) -> Evidence:
     return row
 
 
+def compress_older(*, than: datetime, limit: int = 10) -> int:
+    """Compress some of the files that were kept as they are before `than`, when nobody reads them any more; how many."""
+    waiting = Evidence.objects.filter(encoding="", deleted_at=None, kept_at__lt=than).order_by("kept_at")
+    rows = list(waiting.values_list("pk", flat=True)[:limit])
+    for sha256 in rows:
+        compress(bytes(sha256))
+    return len(rows)
+
+
 def path_of(sha256: bytes, encoding: str) -> Path:
     """Where the bytes lie: EVIDENCE_DIR/ab/cdef…, with `.zst` when compressed."""
     name = sha256.hex()

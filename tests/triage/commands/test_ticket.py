@@ -6,7 +6,6 @@ from django.core.management import CommandError, call_command
 from tests.factories import change, finding
 from triage.models import Ticket
 
-
 pytestmark = pytest.mark.django_db(transaction=True)
 
 

@@ -6,7 +6,6 @@ from django.core.management import CommandError, call_command
 from tests.factories import finding
 from triage.models import Verification
 
-
 pytestmark = pytest.mark.django_db(transaction=True)
 
 

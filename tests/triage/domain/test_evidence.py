@@ -2,7 +2,7 @@ import hashlib
 import io
 import stat
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,13 @@ def files(folder):
 def test_what_is_kept_is_read_back(folder):
     row = evidence.keep(DATA, media_type="application/json", at=AT)
 
-    assert (bytes(row.sha256), row.size, row.media_type, row.encoding, row.kept_at) == (SHA, len(DATA), "application/json", "zstd", AT)
+    assert (bytes(row.sha256), row.size, row.media_type, row.encoding, row.kept_at) == (
+        SHA,
+        len(DATA),
+        "application/json",
+        "zstd",
+        AT,
+    )
     assert evidence.read(SHA) == DATA
     assert files(folder) == [f"{SHA.hex()[:2]}/{SHA.hex()[2:]}.zst"]
 
@@ -121,6 +127,18 @@ def test_compressing_keeps_content_and_readers(folder, django_capture_on_commit_
         assert stream.read() == DATA[-5:]
     assert files(folder) == [f"{SHA.hex()[:2]}/{SHA.hex()[2:]}.zst"]
     assert evidence.compress(SHA).encoding == "zstd"
+
+
+def test_files_are_compressed_by_and_by(folder, django_capture_on_commit_callbacks):
+    for hours in range(3):
+        evidence.keep_file(io.BytesIO(DATA + bytes([hours])), media_type="text/csv", at=AT + timedelta(hours=hours))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert evidence.compress_older(than=AT + timedelta(hours=2)) == 2
+        assert evidence.compress_older(than=AT + timedelta(hours=2)) == 0
+
+    assert [name.endswith(".zst") for name in files(folder)].count(True) == 2
+    assert len(files(folder)) == 3
 
 
 def test_a_reader_that_read_the_row_before_compression_finds_the_file(folder):
