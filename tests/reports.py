@@ -13,14 +13,7 @@ from triage.models import Scan
 
 DAY = datetime(2026, 11, 2, 3, tzinfo=UTC)
 ACCOUNT = "123456789012"
-COLUMNS = (
-    "AUTH_METHOD TIMESTAMP ACCOUNT_UID ACCOUNT_NAME ACCOUNT_EMAIL ACCOUNT_ORGANIZATION_UID ACCOUNT_ORGANIZATION_NAME ACCOUNT_TAGS "
-    "FINDING_UID PROVIDER CHECK_ID CHECK_TITLE CHECK_TYPE STATUS STATUS_EXTENDED MUTED SERVICE_NAME SUBSERVICE_NAME SEVERITY "
-    "RESOURCE_TYPE RESOURCE_UID RESOURCE_NAME RESOURCE_DETAILS RESOURCE_TAGS PARTITION REGION DESCRIPTION RISK RELATED_URL "
-    "REMEDIATION_RECOMMENDATION_TEXT REMEDIATION_RECOMMENDATION_URL REMEDIATION_CODE_NATIVEIAC REMEDIATION_CODE_TERRAFORM "
-    "REMEDIATION_CODE_CLI REMEDIATION_CODE_OTHER COMPLIANCE CATEGORIES DEPENDS_ON RELATED_TO NOTES PROWLER_VERSION ADDITIONAL_URLS "
-    "ACCOUNT_OU_UID ACCOUNT_OU_NAME"
-).split()
+COLUMNS = ["AUTH_METHOD", "TIMESTAMP", "ACCOUNT_UID", "ACCOUNT_NAME", "ACCOUNT_EMAIL", "ACCOUNT_ORGANIZATION_UID", "ACCOUNT_ORGANIZATION_NAME", "ACCOUNT_TAGS", "FINDING_UID", "PROVIDER", "CHECK_ID", "CHECK_TITLE", "CHECK_TYPE", "STATUS", "STATUS_EXTENDED", "MUTED", "SERVICE_NAME", "SUBSERVICE_NAME", "SEVERITY", "RESOURCE_TYPE", "RESOURCE_UID", "RESOURCE_NAME", "RESOURCE_DETAILS", "RESOURCE_TAGS", "PARTITION", "REGION", "DESCRIPTION", "RISK", "RELATED_URL", "REMEDIATION_RECOMMENDATION_TEXT", "REMEDIATION_RECOMMENDATION_URL", "REMEDIATION_CODE_NATIVEIAC", "REMEDIATION_CODE_TERRAFORM", "REMEDIATION_CODE_CLI", "REMEDIATION_CODE_OTHER", "COMPLIANCE", "CATEGORIES", "DEPENDS_ON", "RELATED_TO", "NOTES", "PROWLER_VERSION", "ADDITIONAL_URLS", "ACCOUNT_OU_UID", "ACCOUNT_OU_NAME"]
 
 
 def row(
@@ -56,7 +49,9 @@ def prowler(rows: Iterable[dict[str, str]], at: datetime = DAY) -> bytes:
     return file.getvalue().encode()
 
 
-def sarif(results: Iterable[dict], *, repository: str = "", at: datetime = DAY, successful: bool = True, tool: str = "lint") -> bytes:
+def sarif(
+    results: Iterable[dict], *, repository: str = "", at: datetime = DAY, successful: bool = True, tool: str = "lint"
+) -> bytes:
     """A SARIF report. `results`: rule, path, line, snippet, message."""
     run = {
         "tool": {"driver": {"name": tool, "rules": []}},
@@ -70,7 +65,10 @@ def sarif(results: Iterable[dict], *, repository: str = "", at: datetime = DAY, 
                     {
                         "physicalLocation": {
                             "artifactLocation": {"uri": result["path"]},
-                            "region": {"startLine": result.get("line", 1), "snippet": {"text": result.get("snippet", "x = eval(y)")}},
+                            "region": {
+                                "startLine": result.get("line", 1),
+                                "snippet": {"text": result.get("snippet", "x = eval(y)")},
+                            },
                         }
                     }
                 ],
@@ -84,9 +82,7 @@ def sarif(results: Iterable[dict], *, repository: str = "", at: datetime = DAY, 
 
 
 def received(data: bytes, name: str = "report", **declared: object) -> Scan:
-    return ingest.receive(
-        stream=io.BytesIO(data), name=name, declared=declared, actor=access.of_machine(0), at=timezone.now()
-    )
+    return ingest.receive(stream=io.BytesIO(data), name=name, declared=declared, actor=access.of_machine(0), at=timezone.now())
 
 
 def imported(data: bytes, name: str = "report", **declared: object) -> Scan:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from psycopg.types.json import Jsonb
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Recording:
                 " (SELECT id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE) RETURNING id, event_seq)"
                 " INSERT INTO triage_event (subject, subject_id, seq, kind, after, reason, actor, door, scan_id, at)"
                 " SELECT 'finding', id, event_seq, %s, %s, %s, %s, %s, %s, %s FROM noted",
-                [ids, kind, Jsonb(after) if after else None, reason, self.actor, self.door, self.scan, self.at],
+                [ids, kind, _json(after), reason, self.actor, self.door, self.scan, self.at],
             )
             cursor.execute("SELECT set_config('cspm.noting', '', true)")
 
@@ -57,8 +56,7 @@ class Recording:
                 "INSERT INTO triage_event (subject, subject_id, kind, before, after, reason, actor, door, scan_id, at)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
-                    subject, subject_id, kind, Jsonb(before) if before is not None else None,
-                    Jsonb(after) if after is not None else None, reason, self.actor, self.door, self.scan, self.at,
+                    subject, subject_id, kind, _json(before), _json(after), reason, self.actor, self.door, self.scan, self.at,
                 ],
             )  # fmt: skip
 
@@ -75,6 +73,10 @@ class Recording:
                 " FROM unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::jsonb[]) AS e(id, kind, before, after)",
                 [subject, self.actor, self.door, self.scan, self.at, *map(list, zip(*rows, strict=True))],
             )
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
 @contextmanager

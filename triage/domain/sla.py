@@ -89,7 +89,7 @@ def _compute(findings: Iterable[int], *, at: datetime, original: bool) -> None:
         for pk, severity, environment, criticality, exposes, clock_from in rows:
             rule = targets.strictest(severity, environment, criticality, int(exposes))
             due["id"].append(pk)
-            due["due"].append(clock_from + rule.length if rule else None)
+            due["due"].append(clock_from + rule.length if rule and clock_from else None)
             due["version"].append(rule.version if rule else None)
         with connection.cursor() as cursor:
             cursor.execute(

@@ -51,7 +51,9 @@ class Asset(models.Model):
     trail = models.ForeignKey("triage.OwnerTrail", models.PROTECT, db_constraint=False, db_index=False)
     looks = models.BigIntegerField(default=0)
     first_seen = models.DateTimeField()
-    first_scan = models.ForeignKey("triage.Scan", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
+    first_scan = models.ForeignKey(
+        "triage.Scan", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
 
     class Meta:
         indexes = (

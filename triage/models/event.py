@@ -4,12 +4,13 @@ The application's database role may read and insert here and nothing else.
 """
 
 from django.db import models
+from django.db.models.functions import Now
 
 
-class Xid8Field(models.BigIntegerField):
+class Xid8Field(models.BigIntegerField):  # type: ignore[type-arg]
     """PostgreSQL's 64-bit transaction id: what the sealer orders by, as a gap in ids proves nothing."""
 
-    def db_type(self, connection: object) -> str:
+    def db_type(self, connection: object) -> str:  # noqa: ARG002 - Django's signature
         return "xid8"
 
 
@@ -38,7 +39,7 @@ class Event(models.Model):
     scan = models.BigIntegerField(null=True, db_column="scan_id")
     evidence = models.BinaryField(null=True)
     at = models.DateTimeField()
-    recorded_at = models.DateTimeField(db_default=models.functions.Now())
+    recorded_at = models.DateTimeField(db_default=Now())
     xid = Xid8Field(db_default=CurrentTransaction(), editable=False)
 
     class Meta:

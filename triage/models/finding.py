@@ -60,16 +60,20 @@ class Finding(models.Model):
     identity = models.BinaryField(max_length=16, unique=True)
     key_version = models.SmallIntegerField(default=1)
     qualifier = models.TextField(blank=True)
-    check_ref = models.ForeignKey(Check, models.PROTECT, db_constraint=False, db_index=False, related_name="findings", db_column="check_id")
+    check_ref = models.ForeignKey(
+        Check, models.PROTECT, db_constraint=False, db_index=False, related_name="findings", db_column="check_id"
+    )
     asset = models.ForeignKey(Asset, models.PROTECT, db_constraint=False, db_index=False, related_name="findings")
     account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="findings")
-    group = models.ForeignKey("triage.Group", models.SET_NULL, null=True, db_constraint=False, db_index=False, related_name="findings")
+    group = models.ForeignKey(
+        "triage.Group", models.SET_NULL, null=True, db_constraint=False, db_index=False, related_name="findings"
+    )
     region = models.CharField(max_length=200, blank=True)
     environment = models.CharField(max_length=10, choices=Environment, blank=True)
     status = models.CharField(max_length=15, choices=Status, default=Status.OPEN)
     presence = models.CharField(max_length=10, choices=Presence, default=Presence.REPORTED)
     is_open = models.GeneratedField(
-        expression=models.Q(status__in=[s.value for s in TO_FIX]) & ~models.Q(presence=Presence.GONE.value),
+        expression=models.Q(status__in=[s.value for s in TO_FIX]) & ~models.Q(presence=Presence.GONE.value),  # type: ignore[arg-type]
         output_field=models.BooleanField(),
         db_persist=True,
     )
@@ -80,10 +84,14 @@ class Finding(models.Model):
     muted = models.BooleanField(default=False)
     review = models.BooleanField(default=False)
     stand_in = models.BooleanField(default=False)
-    team = models.ForeignKey("triage.Team", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="findings")
+    team = models.ForeignKey(
+        "triage.Team", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="findings"
+    )
     trail = models.ForeignKey("triage.OwnerTrail", models.PROTECT, db_constraint=False, db_index=False, related_name="+")
     pinned = models.BooleanField(default=False)  # the team was set by hand and stays until released
-    assignee = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, db_index=False, related_name="assigned")
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, db_index=False, related_name="assigned"
+    )
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
     clock_from = models.DateTimeField(null=True)
@@ -95,7 +103,9 @@ class Finding(models.Model):
     settled_at = models.DateTimeField(null=True)  # verified or gone: the clock stopped here
     grade = models.CharField(max_length=10, choices=Grade, blank=True)
     regressions = models.PositiveSmallIntegerField(default=0)
-    first_scan = models.ForeignKey("triage.Scan", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
+    first_scan = models.ForeignKey(
+        "triage.Scan", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
     changed_at = models.DateTimeField()
     event_seq = models.IntegerField(default=1)
     version = models.IntegerField(default=1)

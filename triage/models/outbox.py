@@ -36,7 +36,9 @@ class OutboxMessage(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=["due_at", "id"], condition=models.Q(state__in=["pending", "sending", "unknown"]), name="outbox_due"),
+            models.Index(
+                fields=["due_at", "id"], condition=models.Q(state__in=["pending", "sending", "unknown"]), name="outbox_due"
+            ),
             models.Index(fields=["lane", "id"], name="outbox_lane"),
         )
 

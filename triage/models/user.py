@@ -65,7 +65,8 @@ class RoleGrant(models.Model):
             models.UniqueConstraint(fields=["user", "role", "team"], nulls_distinct=False, name="one_grant_per_role"),
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="grant_role_known"),
             models.CheckConstraint(
-                condition=models.Q(role=Role.CONTRIBUTOR, team__isnull=False) | (~models.Q(role=Role.CONTRIBUTOR) & models.Q(team__isnull=True)),
+                condition=models.Q(role=Role.CONTRIBUTOR, team__isnull=False)
+                | (~models.Q(role=Role.CONTRIBUTOR) & models.Q(team__isnull=True)),
                 name="contributors_have_a_team",
             ),
         )

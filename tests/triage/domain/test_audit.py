@@ -40,8 +40,10 @@ def test_tests_run_as_the_application():
         "UPDATE triage_event SET actor = 'nobody'",
         "DELETE FROM triage_event",
         "TRUNCATE triage_event",
-        "INSERT INTO triage_event (id, subject, subject_id, kind, actor, door, at) OVERRIDING SYSTEM VALUE VALUES"
-        " ((SELECT min(id) FROM triage_event), 'finding', 1, 'x', 'x', 'x', now()) ON CONFLICT (id) DO UPDATE SET actor = 'nobody'",
+        (
+            "INSERT INTO triage_event (id, subject, subject_id, kind, actor, door, at) OVERRIDING SYSTEM VALUE VALUES"
+            " ((SELECT min(id) FROM triage_event), 'finding', 1, 'x', 'x', 'x', now()) ON CONFLICT (id) DO UPDATE SET actor = 'nobody'"
+        ),
         "ALTER TABLE triage_event DISABLE TRIGGER ALL",
         "SET session_replication_role = replica",
         "DROP TRIGGER event_append_only ON triage_event",
@@ -157,7 +159,7 @@ def replayed(finding: Finding) -> dict[str, object]:
 @pytest.mark.django_db
 def test_replaying_the_events_of_a_month_gives_the_present():
     """Thirty days of reports, formats, people's decisions and edits, drawn by chance (and the same each time)."""
-    chance = random.Random(20261121)  # noqa: S311
+    chance = random.Random(20261121)
     for slug in ("web", "payments"):
         Team.objects.create(slug=slug, name=slug)
     names = [f"b{n}" for n in range(25)]

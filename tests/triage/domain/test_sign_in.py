@@ -23,10 +23,14 @@ def test_the_right_password_is_let_in_and_written_down(ana):
     found = sign_in.password(email=" ANA@Example.com ", password=WORD, address=HOME, at=AT)
 
     assert found == ana
-    assert list(Event.objects.values_list("subject", "subject_id", "kind", "after")) == [("user", ana.pk, "signed in", {"by": "password"})]
+    assert list(Event.objects.values_list("subject", "subject_id", "kind", "after")) == [
+        ("user", ana.pk, "signed in", {"by": "password"})
+    ]
 
 
-@pytest.mark.parametrize(("email", "word"), [("ana@example.com", "wrong"), ("nobody@example.com", WORD), ("", ""), ("ana@example.com", "")])
+@pytest.mark.parametrize(
+    ("email", "word"), [("ana@example.com", "wrong"), ("nobody@example.com", WORD), ("", ""), ("ana@example.com", "")]
+)
 def test_a_wrong_pair_is_refused_without_saying_what_was_wrong(ana, email, word):
     with pytest.raises(Invalid, match="do not belong together"):
         sign_in.password(email=email, password=word, address=HOME, at=AT)
@@ -52,7 +56,9 @@ def test_the_trail_keeps_no_address(ana):
 def test_an_address_has_ten_attempts_in_a_quarter_of_an_hour(ana):
     for minute in range(10):
         with pytest.raises(Invalid):
-            sign_in.password(email=f"guess{minute}@example.com", password="wrong", address=HOME, at=AT + timedelta(minutes=minute))
+            sign_in.password(
+                email=f"guess{minute}@example.com", password="wrong", address=HOME, at=AT + timedelta(minutes=minute)
+            )
 
     with pytest.raises(TooManyAttempts):
         sign_in.password(email=ana.email, password=WORD, address=HOME, at=AT + timedelta(minutes=10))

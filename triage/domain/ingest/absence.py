@@ -65,9 +65,7 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
 
 def _settle_stand_ins(merge: CloudMerge, *, at: datetime) -> int:
     """“No trail” is settled by any PASS row of its check in that account and region: the real thing has another id."""
-    pairs = [
-        (ground.account.id, check, region) for ground in merge.grounds.values() for check, region in ground.settled
-    ]
+    pairs = [(ground.account.id, check, region) for ground in merge.grounds.values() for check, region in ground.settled]
     ids = [held >> known.ID_SHIFT for held in merge.known.values() if held & known.STAND_IN]
     if not pairs or not ids:
         return 0
@@ -93,7 +91,9 @@ def _absent(merge: CloudMerge) -> list[int]:
         and held & known.STATUS_MASK != known.VERIFIED
         and held >> known.ID_SHIFT not in merge.seen
     ]
-    covered = {(ground.account.id, region) for ground in merge.grounds.values() for region in {*ground.regions, ""} if ground.regions}
+    covered = {
+        (ground.account.id, region) for ground in merge.grounds.values() for region in {*ground.regions, ""} if ground.regions
+    }
     accounts, regions = (list(column) for column in zip(*covered, strict=True)) if covered else ([], [])
     checks = list(merge.checks_seen)
     newer = {ground.account.id: ground.newer for ground in merge.grounds.values() if ground.newer}

@@ -196,9 +196,7 @@ class CloudMerge:
                 self._late(observation)
                 continue
             facts = ground.facts[(observation.tags, observation.asset) if reads_asset else observation.tags]
-            rows.append(
-                Row(observation, ground, check, facts, asset_key(ground.prefix, uid), qualifier, home)
-            )
+            rows.append(Row(observation, ground, check, facts, asset_key(ground.prefix, uid), qualifier, home))
         for ground in self._by_number.values():
             if len(ground.facts) > MEMO_LIMIT:
                 ground.facts = {}
@@ -229,7 +227,8 @@ class CloudMerge:
         observation = row.observation
         self.tally.count(records.FAILS, 1, muted=observation.muted)
         if row.identity in self._failing:
-            return self._repeat(observation)
+            self._repeat(observation)
+            return None
         self._failing.add(row.identity)
         held = self.known.pop(row.identity, None) or self.passing.pop(row.identity, None)
         if held is not None:
@@ -262,7 +261,8 @@ class CloudMerge:
         observation = row.observation
         self.tally.count(records.ASKS, 1, muted=observation.muted)
         if row.identity in self._failing or row.identity in self._asked:
-            return self._repeat(observation)
+            self._repeat(observation)
+            return None
         held = self.known.pop(row.identity, None) or self.passing.pop(row.identity, None)
         if held is None:
             number = self._open(row, Status.MANUAL)

@@ -1,6 +1,7 @@
 """Code results against what is known: one stream (tool, category, repository, branch), matched one to one at the end of its run."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -71,9 +72,9 @@ class CodeMerge:
     def close(self, log: Recording, *, complete: bool | None) -> Settled:
         """Match each repository's results with its stream and write. `complete`: as the importer declared, None if not."""
         if not self._gathered:
-            account = AccountInfo("code", self.run.repository)
-            self.catalogue.meet_accounts({account})
-            self._gathered[self.catalogue.accounts[account]] = []
+            repository = AccountInfo("code", self.run.repository)
+            self.catalogue.meet_accounts([repository])
+            self._gathered[self.catalogue.accounts[repository]] = []
         done = Settled()
         for account, observations in self._gathered.items():
             self._close_stream(account, observations, log=log, complete=complete, done=done)
@@ -110,7 +111,11 @@ class CodeMerge:
                 continue
             finding = held.pop(number)
             change = self.changes.fails_again(observation, finding.state)
-            if asset != finding.asset or (observation.place or NO_PLACE) != finding.traits.place or ordinal != finding.traits.ordinal:
+            if (
+                asset != finding.asset
+                or (observation.place or NO_PLACE) != finding.traits.place
+                or ordinal != finding.traits.ordinal
+            ):
                 moved.append((number, observation, asset, ordinal))
             if self.sink:
                 self.sink(observation, number, change, stage)
@@ -174,7 +179,9 @@ class CodeMerge:
         self.tally.new += 1
         self.tally.open += 1
         self._places.rows.append(
-            copying.big(number) + copying.big(stream) + b"".join(_ENCODERS[kind](value) for kind, value in _columns(observation, ordinal))
+            copying.big(number)
+            + copying.big(stream)
+            + b"".join(_ENCODERS[kind](value) for kind, value in _columns(observation, ordinal))
         )
         if self.sink:
             self.sink(observation, number, "new", "")
@@ -185,7 +192,7 @@ def squeezed(text: str) -> bytes:
     return blake2b("".join(text.split()).encode("utf-8", "replace"), digest_size=16).digest()
 
 
-_ENCODERS = {"text": copying.text, "int": copying.integer, "blob": copying.blob, "json": copying.json}
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {"text": copying.text, "int": copying.integer, "blob": copying.blob, "json": copying.json}
 
 
 def _columns(observation: Observation, ordinal: int) -> list[tuple[str, Any]]:
@@ -212,7 +219,22 @@ def _held(stream: int) -> dict[int, Held]:
     )  # fmt: skip
     states = known.states(CodePlace.objects.filter(stream=stream).values("finding_id"))
     held = {}
-    for number, rule, message, path, start, end, column, address, snippet, context, prints, trusted, ordinal, asset in rows.iterator(5000):
+    for (
+        number,
+        rule,
+        message,
+        path,
+        start,
+        end,
+        column,
+        address,
+        snippet,
+        context,
+        prints,
+        trusted,
+        ordinal,
+        asset,
+    ) in rows.iterator(5000):
         place = Place(path, start, end, column, address, snippet, context, tuple((n, v) for n, v in prints), trusted)
         state = states[number]
         held[number] = Held(state, Traits(rule, message, place, ordinal, state & known.STATUS_MASK == known.VERIFIED), asset)

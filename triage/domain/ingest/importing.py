@@ -110,7 +110,9 @@ def _persist(scan: Scan, stream: BinaryIO, *, clock: Callable[[], datetime], mat
     for attempt in range(1, ATTEMPTS + 1):
         twin = Scan.objects.filter(sha256=scan.sha256, declared=scan.declared, state=ScanState.DONE).first()
         if twin is not None:
-            return _finish(scan, ScanState.DUPLICATE, now=clock(), duplicate_of=twin, counts=Summary().as_json(), **_identity_of(twin))
+            return _finish(
+                scan, ScanState.DUPLICATE, now=clock(), duplicate_of=twin, counts=Summary().as_json(), **_identity_of(twin)
+            )
         stream.seek(0)
         try:
             with transaction.atomic():
@@ -139,9 +141,9 @@ def _import(scan: Scan, stream: BinaryIO, *, on_progress: Callable[[str, int, in
             return report
         scan.format = found.name[:80]
         try:
-            options = _options(scan.declared)
+            unchanged: dict[bytes, int] = {}
             merge(
-                found.parser.parse(opened, options), scan=scan, report=report, unchanged=options.unchanged, matches=matches,
+                found.parser.parse(opened, _options(scan.declared, unchanged)), scan=scan, report=report, unchanged=unchanged, matches=matches,
                 on_progress=lambda stage, rows: on_progress(stage, rows, opened.tell()),
             )  # fmt: skip
         except (RecursionError, MemoryError) as error:
@@ -186,7 +188,7 @@ def _declaration(declared: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _options(declared: Mapping[str, Any]) -> ParseOptions:
+def _options(declared: Mapping[str, Any], unchanged: Mapping[bytes, int]) -> ParseOptions:
     return ParseOptions(
         zone=_zone(declared.get("zone", settings.REPORT_TIME_ZONE)),
         mapping=declared.get("mapping"),
@@ -194,7 +196,7 @@ def _options(declared: Mapping[str, Any]) -> ParseOptions:
         repository=declared.get("repository", ""),
         branch=declared.get("branch", ""),
         category=declared.get("category", ""),
-        unchanged={},
+        unchanged=unchanged,
     )
 
 

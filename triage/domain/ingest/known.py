@@ -40,18 +40,18 @@ _STATE = (
 
 
 def findings(scanner: str, accounts: Iterable[int]) -> dict[bytes, int]:
-    """identity -> number << 16 | stand-in, muted, severity, presence, status, of a scanner's findings in these accounts."""
+    """Identity -> number << 16 | stand-in, muted, severity, presence, status, of a scanner's findings in these accounts."""
     rows = copying.read(
         f"identity || int8send((f.id << {ID_SHIFT}) + {_STATE})",
         "triage_finding f WHERE account_id = ANY(%s) AND check_id IN (SELECT id FROM triage_check WHERE scanner = %s)",
         [list(accounts), scanner],
         "16sq",
     )
-    return dict(rows)  # type: ignore[arg-type]
+    return dict(rows)
 
 
 def states(findings: QuerySet[Any]) -> dict[int, int]:
-    """number -> number and state, packed as `findings` has it, of the findings that the query names."""
+    """Number -> number and state, packed as `findings` has it, of the findings that the query names."""
     rows = Finding.objects.filter(pk__in=findings).annotate(
         state=RawSQL(f"(triage_finding.id << {ID_SHIFT}) + {_STATE}", [], output_field=BigIntegerField())  # noqa: S611 - constants
     )
@@ -59,7 +59,7 @@ def states(findings: QuerySet[Any]) -> dict[int, int]:
 
 
 def assets(keys: Sequence[bytes]) -> dict[bytes, int]:
-    """key -> number << 64 | tag set << 32 | looks, of the assets that have one of these keys: look-ups by index, one statement."""
+    """Key -> number << 64 | tag set << 32 | looks, of the assets that have one of these keys: look-ups by index, one statement."""
     rows = copying.read(
         "a.key || int8send(a.id) || int8send((a.tag_set_id << 32) + a.looks)",
         "generate_series(1, %s, 16) AS i, LATERAL"
@@ -81,7 +81,7 @@ def inhabited(accounts: Iterable[int]) -> set[int]:
 
 
 def stand_ins(scanner: str, accounts: Iterable[int]) -> dict[int, set[int]]:
-    """account -> checks that have an open stand-in finding there."""
+    """Account -> checks that have an open stand-in finding there."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT account_id, check_id FROM triage_finding WHERE account_id = ANY(%s) AND stand_in AND status <> 'verified'"
@@ -95,8 +95,10 @@ def stand_ins(scanner: str, accounts: Iterable[int]) -> dict[int, set[int]]:
 
 
 def newer(scanner: str, accounts: Iterable[int], at: datetime) -> dict[int, list[Covered]]:
-    """account -> what complete scans of this scanner later than `at` covered there."""
-    scopes = ScanScope.objects.filter(scanner=scanner, account__in=list(accounts), complete=True, at__gt=at, check_set__isnull=False)
+    """Account -> what complete scans of this scanner later than `at` covered there."""
+    scopes = ScanScope.objects.filter(
+        scanner=scanner, account__in=list(accounts), complete=True, at__gt=at, check_set__isnull=False
+    )
     found: dict[int, list[Covered]] = {}
     for account, checks, regions in scopes.values_list("account_id", "check_set__checks", "regions"):
         found.setdefault(account, []).append((frozenset(checks), frozenset([*regions, ""])))

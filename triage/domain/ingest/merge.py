@@ -34,7 +34,13 @@ class Matches(Protocol):
 
 
 def merge(
-    items: Items, *, scan: Scan, report: Report, unchanged: dict[bytes, int], on_progress: Progress, matches: Matches | None = None
+    items: Items,
+    *,
+    scan: Scan,
+    report: Report,
+    unchanged: dict[bytes, int],
+    on_progress: Progress,
+    matches: Matches | None = None,
 ) -> None:
     """Merge all runs of a report; fills the scan's scanner, version and time, and the report's counts and notes.
 
@@ -89,7 +95,11 @@ def _read(items: Items, merger: CloudMerge | CodeMerge, report: Report, on_progr
 
 
 def _take(
-    merger: CloudMerge | CodeMerge, observations: list[Observation], unchanged: list[Unchanged], report: Report, on_progress: Progress
+    merger: CloudMerge | CodeMerge,
+    observations: list[Observation],
+    unchanged: list[Unchanged],
+    report: Report,
+    on_progress: Progress,
 ) -> None:
     merger.take(observations, unchanged)
     count = len(observations) + len(unchanged)

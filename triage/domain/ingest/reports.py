@@ -125,7 +125,7 @@ def _unpacked(source: Any, *, packed: int) -> Iterator[BinaryIO]:
                 _("The archive is broken or cut off (%(reason)s). Pack or transfer it again."), reason=str(error)[:200]
             ) from error
         file.seek(0)
-        yield file  # type: ignore[misc]
+        yield file
 
 
 @contextmanager
@@ -142,7 +142,9 @@ def _entry(stream: BinaryIO) -> Iterator[Any]:
             if len(reports) != 1:
                 names = ", ".join(entry.filename for entry in reports[:5])
                 raise UnreadableReport(
-                    _("The archive holds %(count)s reports (%(names)s). Give one report at a time."), count=len(reports), names=names
+                    _("The archive holds %(count)s reports (%(names)s). Give one report at a time."),
+                    count=len(reports),
+                    names=names,
                 )
             with archive.open(reports[0]) as entry:
                 yield entry

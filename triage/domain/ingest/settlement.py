@@ -47,7 +47,16 @@ def _change_assets(changes: Changes, *, log: Recording, scan: int, at: datetime)
     """Assets whose tags or looks changed, the history of their tags, and the findings that follow."""
     for chunk in chunks(changes.assets.items()):
         rows = [
-            (number, facts.tag_set, facts.team, facts.trail, facts.environment, facts.criticality, looks, *appearance(observation))
+            (
+                number,
+                facts.tag_set,
+                facts.team,
+                facts.trail,
+                facts.environment,
+                facts.criticality,
+                looks,
+                *appearance(observation),
+            )
             for number, (facts, observation, looks) in chunk
         ]
         columns = [list(column) for column in zip(*rows, strict=True)]

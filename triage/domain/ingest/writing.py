@@ -125,7 +125,9 @@ class Writer:
                 self._clocks.clear()
             # A report from the future would make everything that follows late; the scan's own time is bounded already.
             first = min(observation.seen_at or self.at, self.at)
-            rule = self._targets.strictest(severity, facts.environment, facts.criticality, int(check.exposes)) if running else None
+            rule = (
+                self._targets.strictest(severity, facts.environment, facts.criticality, int(check.exposes)) if running else None
+            )
             due = copying.moment(first + rule.length if rule else None)
             score = risk.score(severity, facts.environment, exposed=check.exposes, criticality=facts.criticality)
             encoded = self._clocks[key] = (

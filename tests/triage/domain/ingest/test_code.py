@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
-from tests.reports import DAY, imported, sarif
+from tests.reports import DAY, imported, received, sarif
+from triage.domain import ingest
 from triage.models import Asset, CodePlace, Event, Finding, OwnerRule, Status, Team
 
 pytestmark = pytest.mark.django_db
@@ -130,11 +132,6 @@ def test_owner_follows_from_the_path():
 def test_matches_say_which_stage_found_each_result():
     imported(sarif([EVAL, SHELL], repository=SHOP))
     told = []
-
-    from django.utils import timezone
-
-    from tests.reports import received
-    from triage.domain import ingest
 
     scan = received(sarif([SHELL, {**EVAL, "line": 99}], repository=SHOP, at=NEXT))
     ingest.run(scan.pk, clock=timezone.now, matches=lambda *fate: told.append(fate))

@@ -154,7 +154,9 @@ ingest.run(int(sys.argv[2]), clock=timezone.now, matches=matches)
 def test_kill_9_of_the_process_in_the_middle_of_a_merge():
     scan = received(prowler([row(f"b{n}") for n in range(5)] + [row("x", "PASS")]))
     worker = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, connection.settings_dict["NAME"], str(scan.pk)], stdout=subprocess.PIPE, env=os.environ | {"CSPM_DB_ROLE": "owner"}
+        [sys.executable, "-c", SCRIPT, connection.settings_dict["NAME"], str(scan.pk)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"CSPM_DB_ROLE": "owner"},
     )
     assert worker.stdout.readline() == b"merging\n"
 

@@ -1,5 +1,6 @@
 """A report in, findings out; and the next day's report says truthfully what became of them."""
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -41,7 +42,7 @@ def test_first_report_makes_findings_with_owner_due_date_and_history():
     assert changes(scan) == {"new": 1, "open": 1}
     assert (finding.status, finding.presence, finding.severity, finding.environment) == ("open", "reported", 4, "prod")
     assert finding.team.slug == "payments"
-    assert [step["result"] for step in finding.trail.steps][0] == "matched"
+    assert finding.trail.steps[0]["result"] == "matched"
     assert finding.first_seen == DAY
     assert finding.due_at == DAY + timedelta(days=7) == finding.due_original
     event = Event.objects.get(subject="finding", subject_id=finding.pk)
@@ -204,7 +205,11 @@ def test_unchanged_row_is_not_written():
 
 
 def test_stand_in_is_settled_by_any_pass_of_its_check_in_that_place():
-    missing = {"uid": f"arn:aws:guardduty:eu-west-3:{ACCOUNT}:detector/unknown", "check": "guardduty_is_enabled", "service": "guardduty"}
+    missing = {
+        "uid": f"arn:aws:guardduty:eu-west-3:{ACCOUNT}:detector/unknown",
+        "check": "guardduty_is_enabled",
+        "service": "guardduty",
+    }
     real = {**missing, "uid": f"arn:aws:guardduty:eu-west-3:{ACCOUNT}:detector/71b4"}
     imported(prowler([row("detector/unknown", **missing), row("x", "PASS")]))
     assert only().stand_in
@@ -216,7 +221,11 @@ def test_stand_in_is_settled_by_any_pass_of_its_check_in_that_place():
 
 
 def test_pass_elsewhere_does_not_settle_a_stand_in():
-    missing = {"uid": f"arn:aws:guardduty:eu-west-3:{ACCOUNT}:detector/unknown", "check": "guardduty_is_enabled", "service": "guardduty"}
+    missing = {
+        "uid": f"arn:aws:guardduty:eu-west-3:{ACCOUNT}:detector/unknown",
+        "check": "guardduty_is_enabled",
+        "service": "guardduty",
+    }
     imported(prowler([row("detector/unknown", **missing), row("x", "PASS")]))
 
     other = {**missing, "uid": f"arn:aws:guardduty:us-east-1:{ACCOUNT}:detector/71b4", "region": "us-east-1"}
@@ -411,8 +420,6 @@ def test_unknown_declaration_is_refused():
 
 
 def test_import_needs_the_right():
-    import io
-
     viewer = access.Actor(name="user:9", door="page", roles=frozenset({"viewer"}))
     with pytest.raises(Exception, match="no right"):
         ingest.receive(stream=io.BytesIO(b"x"), name="x", declared={}, actor=viewer, at=DAY)
