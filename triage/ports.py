@@ -354,7 +354,8 @@ class TicketState:
 class TicketSystem(Protocol):
     """Where fixes are planned. A module in `integrations/tickets/`. `options` is the connection's configuration.
 
-    Each may raise DeliveryError. `find` looks a ticket up by our mark: it is what makes a repeated `create` unnecessary.
+    Each may raise DeliveryError. `find` looks a ticket up by our mark: it is what makes a repeated `create` unnecessary. All others
+    may be repeated: a `comment` whose `key` is there already, a `close` of what is closed, a `reopen` of what is open do nothing.
     """
 
     LABEL: str
