@@ -262,12 +262,16 @@ def test_the_key_of_an_answer_holds_no_more_than_the_rules_read():
 
 def test_the_key_of_an_answer_holds_path_and_identifier_when_rules_read_them():
     by_path = Chain([CODEOWNERS], TEAMS)
-    by_asset = Chain([rule("pattern", patterns=[])], TEAMS)
+    by_asset = Chain([rule("pattern", patterns=[{"pattern": "a*", "team": "web"}])], TEAMS)
 
     assert by_path.reads_path
-    assert by_path.key(account=REPOSITORY, tags=(), path="a") != by_path.key(account=REPOSITORY, tags=(), path="b")
+    assert by_path.key(account=REPOSITORY, tags=(), path="a") != by_path.key(account=REPOSITORY, tags=(), path="a.tf")
+    assert by_path.key(account=REPOSITORY, tags=(), path="a") == by_path.key(account=REPOSITORY, tags=(), path="b")
     assert by_asset.reads_asset
     assert by_asset.key(account=ACCOUNT, tags=(), asset="a") != by_asset.key(account=ACCOUNT, tags=(), asset="b")
+    assert by_asset.key(account=ACCOUNT, tags=(), asset="b") == by_asset.key(
+        account=REPOSITORY, tags=(("owner", "web"),), asset="c"
+    )
 
 
 def test_equal_answers_are_one_object_and_one_digest():

@@ -32,6 +32,8 @@ class Chain:
         for rule in self.rules:
             if not rule.reads <= self._depths[-1]:
                 self._depths.append(self._depths[-1] | rule.reads)
+        # Of a path or an identifier an answer depends on which pattern it fits: one object for each, and far fewer of them.
+        self._by_pattern = {facet: [rule.ask for rule in self.rules if facet in rule.reads] for facet in ("path", "asset")}
         self._memo: dict[Hashable, Resolution] = {}
 
     @classmethod
@@ -53,16 +55,25 @@ class Chain:
         """
         subject = Subject(account, self._relevant(tags), asset, path)
         for depth in self._depths:
-            if "asset" in depth:
-                break  # asked once for each asset: nothing to remember
-            known = self._memo.get(_key(subject, depth))
+            known = self._memo.get(self._key(subject, depth))
             if known is not None:
                 return known
         return self._walk(subject)
 
     def key(self, *, account: AccountFacts, tags: Tags, asset: str = "", path: str = "") -> Hashable:
-        """Equal keys have equal answers. Without pattern and path rules neither asset nor path is part of it."""
-        return _key(Subject(account, self._relevant(tags), asset, path), self.reads)
+        """Equal keys of this chain have equal answers. Without pattern and path rules neither asset nor path is part of it."""
+        return self._key(Subject(account, self._relevant(tags), asset, path), self.reads)
+
+    def _key(self, subject: Subject, reads: frozenset[str]) -> Hashable:
+        return (
+            subject.tags if "tags" in reads else None,
+            subject.account if "account" in reads else None,
+            self._fitting(subject, "path") if "path" in reads else None,
+            self._fitting(subject, "asset") if "asset" in reads else None,
+        )
+
+    def _fitting(self, subject: Subject, facet: str) -> Hashable:
+        return tuple([id(answer) for ask in self._by_pattern[facet] for answer in ask(subject)])
 
     @property
     def reads_asset(self) -> bool:
@@ -91,20 +102,10 @@ class Chain:
                 steps.append(rule.step(answer))
                 owner = answer.team
         found = resolution(owner.id if owner else None, steps)
-        if "asset" not in read:
-            if len(self._memo) >= MEMO:
-                self._memo.clear()
-            self._memo[_key(subject, read)] = found
+        if len(self._memo) >= MEMO:
+            self._memo.clear()
+        self._memo[self._key(subject, read)] = found
         return found
-
-
-def _key(subject: Subject, reads: frozenset[str]) -> Hashable:
-    return (
-        subject.tags if "tags" in reads else None,
-        subject.account if "account" in reads else None,
-        subject.path if "path" in reads else None,
-        subject.asset if "asset" in reads else None,
-    )
 
 
 def saved_rules() -> list[OwnerRule] | None:

@@ -207,19 +207,24 @@ def _owned(entry: Mapping[str, Any], names: Names, *, fits: Callable[[str], bool
     return Owned(fits, Answer(Result.NO_TEAM, Text(unknown, {"pattern": pattern, "owner": owner})))
 
 
+# Rules over patterns answer with the same object each time that the same pattern fits: the chain tells answers apart by that.
+
+
 def _path(params: Mapping[str, Any], names: Names) -> tuple[set[str], Ask]:
     texts = (PATH_MATCHED, PATH_NOBODY, PATH_UNKNOWN)
     # The last pattern that fits wins, as in CODEOWNERS.
     entries = [*params.get("patterns", ()), *codeowners(params.get("codeowners", ""))]
     owned = [_owned(entry, names, fits=code_pattern(entry["pattern"]), texts=texts) for entry in reversed(entries)]
     repository: str = params.get("repository", "")
+    no_path, nothing = Answer(Result.SKIPPED, Text(NO_PATH)), Answer(Result.SKIPPED, Text(PATH_NOTHING))
+    elsewhere = Answer(Result.SKIPPED, Text(OTHER_REPOSITORY, {"repository": repository}))
 
     def ask(subject: Subject) -> Iterable[Answer]:
         if not subject.path:
-            return [Answer(Result.SKIPPED, Text(NO_PATH))]
+            return [no_path]
         if repository and not fnmatch.fnmatchcase(subject.account.uid.casefold(), repository.casefold()):
-            return [Answer(Result.SKIPPED, Text(OTHER_REPOSITORY, {"repository": repository}))]
-        return [next((o.answer for o in owned if o.fits(subject.path)), Answer(Result.SKIPPED, Text(PATH_NOTHING)))]
+            return [elsewhere]
+        return [next((o.answer for o in owned if o.fits(subject.path)), nothing)]
 
     return {"path", "account"} if repository else {"path"}, ask
 
@@ -227,9 +232,10 @@ def _path(params: Mapping[str, Any], names: Names) -> tuple[set[str], Ask]:
 def _pattern(params: Mapping[str, Any], names: Names) -> tuple[set[str], Ask]:
     texts = (PATTERN_MATCHED, PATTERN_NOBODY, PATTERN_UNKNOWN)
     owned = [_owned(entry, names, fits=identifier_pattern(entry["pattern"]), texts=texts) for entry in params.get("patterns", ())]
+    nothing = Answer(Result.SKIPPED, Text(PATTERN_NOTHING))
 
     def ask(subject: Subject) -> Iterable[Answer]:
-        return [next((o.answer for o in owned if o.fits(subject.asset)), Answer(Result.SKIPPED, Text(PATTERN_NOTHING)))]
+        return [next((o.answer for o in owned if o.fits(subject.asset)), nothing)]
 
     return {"asset"}, ask
 
