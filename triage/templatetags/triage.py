@@ -27,7 +27,12 @@ COUNT_CAP = 10_000
 
 # Parameters of a Text that are words of ours: they are kept as they are stored and said in the reader's language.
 _STATES = {**dict(Status.choices), **dict(Presence.choices)}
-WORDS: dict[str, Mapping[Any, Any]] = {"before": _STATES, "after": _STATES, "severity": dict(Severity.choices), "role": dict(Role.choices)}
+WORDS: dict[str, Mapping[Any, Any]] = {
+    "before": _STATES,
+    "after": _STATES,
+    "severity": dict(Severity.choices),
+    "role": dict(Role.choices),
+}
 
 STATUS_ICONS = {
     Status.OPEN: "circle", Status.IN_PROGRESS: "circle-dot", Status.FIX_CLAIMED: "wrench", Status.VERIFIED: "circle-check",
@@ -128,7 +133,8 @@ def clock(finding: Finding, at: datetime) -> dict[str, Any] | None:
 
 # What is noted about a finding besides changes of its columns, as the domain names it.
 EVENT_WORDS = {
-    "ticketed": _("A ticket was opened"), "ticket closed": _("The ticket was closed"), "ticket reopened": _("The ticket was opened again"),
+    "ticketed": _("A ticket was opened"), "ticket closed": _("The ticket was closed"),
+    "ticket reopened": _("The ticket was opened again"),
     "ticket failed": _("The ticket system did not take the message"), "ticket deleted": _("The ticket was deleted over there"),
     "ticket declined": _("The ticket was declined over there"), "checked": _("Checked again: nothing changed"),
 }  # fmt: skip

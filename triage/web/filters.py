@@ -98,11 +98,13 @@ class Panel:
 def panel(name: str, counted: Facet, query: Query, *, link: Callable[[Query], str]) -> Panel:
     """The filter of a field, with what is counted and what is asked for already."""
     choices = {choice.name: choice for choice in FIELDS[name].choices}
-    values = [(each.value, str(each.label), each.n) for each in counted.values]
+    values: list[tuple[str, str, int | None]] = [(each.value, str(each.label), each.n) for each in counted.values]
     asked = [value for node in parts(query) if _is_on(node, name) for value in _values(node)]
     missing = [*choices] if name in WHOLE and asked else asked
     seen = {value for value, _label, _n in values}
-    values += [(value, gettext(choices[value].label) if value in choices else value, None) for value in missing if value not in seen]
+    values += [
+        (value, gettext(choices[value].label) if value in choices else value, None) for value in missing if value not in seen
+    ]
     if name in WHOLE:
         order = [*choices][:: -1 if name == "severity" else 1]
         values.sort(key=lambda value: order.index(value[0]) if value[0] in order else len(order))
@@ -138,7 +140,11 @@ def label(node: Node) -> str:
             if name in ("is", "has"):
                 return said
             title = key or gettext(FIELDS[name].label)
-            return f"{title} {SIGNS[operator]} {said}" if operator in SIGNS else gettext("%(field)s: %(value)s") % {"field": title, "value": said}
+            return (
+                f"{title} {SIGNS[operator]} {said}"
+                if operator in SIGNS
+                else gettext("%(field)s: %(value)s") % {"field": title, "value": said}
+            )
 
 
 def _said(field: str, value: Value) -> str:
@@ -153,4 +159,8 @@ def _is_on(node: Node, field: str) -> bool:
 
 
 def _values(node: Node) -> frozenset[str]:
-    return frozenset(value.text for value in node.values if value.upto is None and not value.prefix) if isinstance(node, Clause) else frozenset()
+    return (
+        frozenset(value.text for value in node.values if value.upto is None and not value.prefix)
+        if isinstance(node, Clause)
+        else frozenset()
+    )

@@ -28,8 +28,8 @@ DEFAULT = "is:open"
 SECONDS = 5  # that a search may take
 VIEWS = (
     (_("To be fixed"), "is:open"), (_("Mine or my team's"), "is:open is:mine"), (_("Overdue"), "is:open is:overdue"),
-    (_("Due soon"), "is:open is:due_soon"), (_("Without an owner"), "is:open is:unowned"), (_("Came back"), "is:open is:regressed"),
-    (_("To be verified"), "status:fix_claimed"), (_("Fixed"), "status:verified"),
+    (_("Due soon"), "is:open is:due_soon"), (_("Without an owner"), "is:open is:unowned"),
+    (_("Came back"), "is:open is:regressed"), (_("To be verified"), "status:fix_claimed"), (_("Fixed"), "status:verified"),
 )  # fmt: skip
 ORDERS = {"": _("Risk"), "due": _("Due date"), "severity": _("Severity"), "newest": _("Newest")}
 
@@ -51,7 +51,8 @@ def queue(request: PageRequest) -> HttpResponse:
     text = request.GET.get("q", DEFAULT)
     order = request.GET.get("order", "")
     shown: dict[str, Any] = {
-        "at": at, "here": reverse("queue"), "q": text, "default": text == DEFAULT, "order": order, "views": [(label, _link(query), query == text) for label, query in VIEWS],
+        "at": at, "here": reverse("queue"), "q": text, "default": text == DEFAULT, "order": order,
+        "views": [(label, _link(query), query == text) for label, query in VIEWS],
         "orders": [(label, _link(text, order=name), name == order) for name, label in ORDERS.items()],
     }  # fmt: skip
     try:
@@ -67,7 +68,7 @@ def queue(request: PageRequest) -> HttpResponse:
 
 def _found(request: PageRequest, query: search.Query, *, order: str, at: datetime) -> dict[str, Any]:
     """The page of findings and the filters beside it."""
-    asked = {"at": at, "user": request.user.pk, "teams": queries.own_teams(request.user)}
+    asked: dict[str, Any] = {"at": at, "user": request.user.pk, "teams": queries.own_teams(request.user)}
     text = query.text()
     with queries.patience(SECONDS):
         page = pages.page(search.findings(query, **asked), order=order or "score", cursor=request.GET.get("cursor"))
@@ -116,7 +117,9 @@ def finding(request: PageRequest, number: int) -> HttpResponse:
     if found.pk != number:
         return redirect("finding", found.pk)
     if request.htmx and request.htmx.target == "preview":
-        return render(request, "triage/findings/_preview.html", _shown(request, found, next_page=request.headers.get("X-Preview", "")))
+        return render(
+            request, "triage/findings/_preview.html", _shown(request, found, next_page=request.headers.get("X-Preview", ""))
+        )
     return _page(request, found)
 
 
@@ -124,16 +127,24 @@ def finding(request: PageRequest, number: int) -> HttpResponse:
 @needs(Right.VIEW)
 def finding_status(request: PageRequest, number: int) -> HttpResponse:
     """Fields: `to`, `version`."""
-    return _done(request, number, lambda: lifecycle.move(
-        finding=number, to=request.POST.get("to", ""), actor=request.actor, at=now(), version=_version(request),
-    ))
+    return _done(
+        request,
+        number,
+        lambda: lifecycle.move(
+            finding=number,
+            to=request.POST.get("to", ""),
+            actor=request.actor,
+            at=now(),
+            version=_version(request),
+        ),
+    )
 
 
 @require_POST
 @needs(Right.VIEW)
 def finding_owner(request: PageRequest, number: int) -> HttpResponse:
     """Fields: `team` (a slug, or `-` for nobody) and `reason`, or `release`; and `version`."""
-    said = {"finding": number, "actor": request.actor, "at": now(), "reason": request.POST.get("reason", "")}
+    said: dict[str, Any] = {"finding": number, "actor": request.actor, "at": now(), "reason": request.POST.get("reason", "")}
 
     def act() -> object:
         if "release" in request.POST:
@@ -176,7 +187,10 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
     code = status_code(error) if error else 200
     shown = _shown(request, found, next_page="")
     shown |= {
-        "error": error.text if error else None, "code": code, "story": queries.story(found), "queue": reverse("queue"),
+        "error": error.text if error else None,
+        "code": code,
+        "story": queries.story(found),
+        "queue": reverse("queue"),
         "links": {"asset": _open_of(asset=found.asset.uid), "check": _open_of(check=found.check_ref.key)},
         "controls": found.check_ref.controls.order_by("framework", "reference"),
         "address": request.build_absolute_uri(reverse("finding", args=[found.pk])),
@@ -187,10 +201,15 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
 def _shown(request: PageRequest, found: Finding, *, next_page: str) -> dict[str, Any]:
     may = lifecycle.BY_PEOPLE.get(found.status, {})
     words = {
-        Status.IN_PROGRESS: gettext("Start work"), Status.FIX_CLAIMED: gettext("It is fixed"), Status.OPEN: gettext("Back to open"),
+        Status.IN_PROGRESS: gettext("Start work"),
+        Status.FIX_CLAIMED: gettext("It is fixed"),
+        Status.OPEN: gettext("Back to open"),
     }
     return {
-        "finding": found, "at": now(), "next": next_page, "place": getattr(found, "place", None),
+        "finding": found,
+        "at": now(),
+        "next": next_page,
+        "place": getattr(found, "place", None),
         "actions": [
             {"to": to, "icon": icon, "label": words[to], "main": main}
             for before, to, icon, main in ACTIONS

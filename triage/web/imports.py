@@ -29,12 +29,10 @@ def import_report(request: PageRequest) -> HttpResponse:
         return _form(request)
     try:
         declared = _declared(request)
-        report = request.FILES.get("report")
-        if not isinstance(report, TemporaryUploadedFile) or not report.name:
-            raise Invalid(_("No file came with the form. Choose a report first."))
+        report = _report(request)
         with transaction.atomic():
             path = Path(report.temporary_file_path())
-            scan = ingest.receive(stream=path, name=report.name, declared=declared, actor=request.actor, at=now())
+            scan = ingest.receive(stream=path, name=report.name or "", declared=declared, actor=request.actor, at=now())
             nudge("run_import", scan.pk)
     except Invalid as error:
         return _form(request, error=error, status=400)
@@ -55,6 +53,13 @@ def _form(request: PageRequest, *, error: Invalid | None = None, status: int = 2
     return render(request, "triage/imports/form.html", shown, status=status)
 
 
+def _report(request: PageRequest) -> TemporaryUploadedFile:
+    report = request.FILES.get("report")
+    if not isinstance(report, TemporaryUploadedFile):
+        raise Invalid(_("No file came with the form. Choose a report first."))
+    return report
+
+
 def _declared(request: PageRequest) -> dict[str, Any]:
     """What the form says of the scope, without what was left empty. Raises Invalid for a mapping that is no JSON object."""
     declared: dict[str, Any] = {name: request.POST[name].strip() for name in SAID if request.POST.get(name, "").strip()}
@@ -67,5 +72,5 @@ def _declared(request: PageRequest) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise Invalid(_("The mapping is no valid JSON: %(reason)s."), reason=str(error)[:200]) from error
         if not isinstance(declared["mapping"], dict):
-            raise Invalid(_("The mapping has to be a JSON object: {\"check\": \"column\", …}."))
+            raise Invalid(_('The mapping has to be a JSON object: {"check": "column", …}.'))
     return declared

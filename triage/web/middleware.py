@@ -31,7 +31,7 @@ class Preferences:
     def __call__(self, request: PageRequest) -> HttpResponse:
         user = request.user
         theme = request.COOKIES.get("theme", "")
-        request.actor = SimpleLazyObject(lambda: access.of_user(user, door="page"))  # type: ignore[assignment, arg-type]
+        request.actor = SimpleLazyObject(lambda: access.of_user(user, door="page"))  # type: ignore[assignment]
         if user.is_authenticated:
             theme = user.theme
             if user.language:
@@ -62,7 +62,9 @@ class ExpectedFailures:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
 
-    def process_view(self, request: PageRequest, view: Callable[..., HttpResponse], _args: Any, _kwargs: Any) -> HttpResponse | None:
+    def process_view(
+        self, request: PageRequest, view: Callable[..., HttpResponse], _args: Any, _kwargs: Any
+    ) -> HttpResponse | None:
         """PostgreSQL keeps no U+0000 in a text: a page that is sent one says so, whichever of its fields it is in."""
         if not view.__module__.startswith("triage.web."):
             return None

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Concatenate, ParamSpec
+from typing import Any, TypeVar, cast
 
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 from django_q.tasks import async_task
@@ -13,7 +14,7 @@ from django_q.tasks import async_task
 from triage.domain.access import Actor, Right
 from triage.models import User
 
-P = ParamSpec("P")
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 class PageRequest(HttpRequest):
@@ -27,18 +28,23 @@ class PageRequest(HttpRequest):
     LANGUAGE_CODE: str
 
 
-def needs(right: Right) -> Callable[[Callable[Concatenate[PageRequest, P], HttpResponse]], Callable[Concatenate[PageRequest, P], HttpResponse]]:
+def needs(right: Right) -> Callable[[View], View]:
     """The page is for people with this right; everybody else is told so."""
 
-    def guard(view: Callable[Concatenate[PageRequest, P], HttpResponse]) -> Callable[Concatenate[PageRequest, P], HttpResponse]:
+    def guard(view: View) -> View:
         @wraps(view)
-        def guarded(request: PageRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: PageRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             request.actor.demand(right)
             return view(request, *args, **kwargs)
 
-        return guarded
+        return cast("View", guarded)
 
     return guard
+
+
+def signed_in(request: HttpRequest) -> User | None:
+    """Who looks at a page that also people see who are not signed in."""
+    return request.user if isinstance(request.user, User) else None
 
 
 def nudge(task: str, *ids: int) -> None:

@@ -46,11 +46,13 @@ def scan_progress(request: PageRequest, number: int) -> HttpResponse:
 
 @require_safe
 @needs(Right.VIEW)
-def scan_original(_request: PageRequest, number: int) -> FileResponse:
+def scan_original(request: PageRequest, number: int) -> FileResponse:  # noqa: ARG001
     """The report as it was received: saved, never shown, whatever it holds."""
     found = queries.scan(number)
     stream = evidence.open_stored(bytes(found.sha256))
-    return FileResponse(stream, as_attachment=True, filename=found.file_name or str(found), content_type="application/octet-stream")
+    return FileResponse(
+        stream, as_attachment=True, filename=found.file_name or str(found), content_type="application/octet-stream"
+    )
 
 
 def _progress(found: Scan) -> dict[str, Any]:

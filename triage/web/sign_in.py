@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from triage.domain import sign_in as domain
 from triage.domain.errors import Invalid, TriageError
 from triage.web.middleware import status_code
-from triage.web.requests import PageRequest, back_to
+from triage.web.requests import PageRequest, back_to, signed_in
 
 
 @login_not_required
@@ -24,7 +24,7 @@ def sign_in(request: PageRequest) -> HttpResponse:
     if request.htmx:  # a part of a page was asked for after the session ended: the whole page has to say so
         return HttpResponse(headers={"HX-Refresh": "true"})
     if request.method == "GET":
-        if request.user.is_authenticated:
+        if signed_in(request):
             return redirect("queue")
         return render(request, "triage/sign_in/form.html", {"next": request.GET.get("next", "")})
     email = request.POST.get("email", "")
@@ -61,6 +61,6 @@ def sign_out(request: PageRequest) -> HttpResponse:
 
 def _address(request: PageRequest) -> str:
     """Where the attempt comes from. Only our own proxy, the last in the list, is believed."""
-    if settings.SECURE_PROXY_SSL_HEADER:
-        return request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() or request.META["REMOTE_ADDR"]
-    return request.META.get("REMOTE_ADDR", "")
+    nearest = str(request.META.get("REMOTE_ADDR", ""))
+    forwarded = request.headers.get("X-Forwarded-For", "") if settings.SECURE_PROXY_SSL_HEADER else ""
+    return forwarded.rpartition(",")[2].strip() or nearest

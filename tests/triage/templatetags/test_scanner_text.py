@@ -41,7 +41,8 @@ def test_a_hostile_text_takes_no_longer(piece):
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"), [("```hcl\nx\n```", "x"), ("x", "x"), ("```\nx", "```\nx"), ("a\n```\nb\n```", "a\n```\nb\n```"), ("", "")]
+    ("written", "shown"),
+    [("```hcl\nx\n```", "x"), ("x", "x"), ("```\nx", "```\nx"), ("a\n```\nb\n```", "a\n```\nb\n```"), ("", "")],
 )
 def test_a_fence_around_all_of_it_is_taken_off(written, shown):
     assert unfenced(written) == shown

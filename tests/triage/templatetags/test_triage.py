@@ -80,12 +80,17 @@ def test_an_asset_has_a_short_name(uid, name):
     assert said.short(uid) == name
 
 
-@pytest.mark.parametrize(("size", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (4_294_967_296, "4.3 GB"), (12_000_000, "12 MB")])
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (4_294_967_296, "4.3 GB"), (12_000_000, "12 MB")]
+)
 def test_bytes_are_said_as_people_write_them(size, words):
     assert said.weight(size) == words
 
 
-@pytest.mark.parametrize(("name", "letters"), [("Ana Ferreira", "AF"), ("payments", "PA"), ("data-platform", "DP"), ("ana@example.com", "AE"), ("", ""), ("é", "É")])
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [("Ana Ferreira", "AF"), ("payments", "PA"), ("data-platform", "DP"), ("ana@example.com", "AE"), ("", ""), ("é", "É")],
+)
 def test_names_have_initials(name, letters):
     assert said.initials(name) == letters
 

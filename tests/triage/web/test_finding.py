@@ -46,9 +46,13 @@ def test_the_page_costs_the_same_for_any_history(client, triager, count, django_
     for number in range(count):
         finding(check=f"other_{number}")
         with recording(actor=f"user:{triager.pk}", at=AT + timedelta(hours=number), door="page"):
-            type(row).objects.filter(pk=row.pk).update(status=Status.IN_PROGRESS if number % 2 == 0 else Status.OPEN, team=None if number % 2 else team("data"))
+            type(row).objects.filter(pk=row.pk).update(
+                status=Status.IN_PROGRESS if number % 2 == 0 else Status.OPEN, team=None if number % 2 else team("data")
+            )
         row.check_ref.controls.add(Control.objects.create(framework="CIS", reference=f"2.{number}"))
-        Verification.objects.create(finding=row, trigger="person", actor=f"user:{triager.pk}", state="done", outcome="failing", requested_at=AT)
+        Verification.objects.create(
+            finding=row, trigger="person", actor=f"user:{triager.pk}", state="done", outcome="failing", requested_at=AT
+        )
     client.get(f"/findings/{row}")
 
     # session, person, rights; finding, events, tickets, verifications, clock, people, scopes, same asset, same check, teams in
@@ -69,7 +73,9 @@ def test_scripts_in_every_field_are_shown_as_text(client, triager):
     check.save()
     asset.uid, asset.name, asset.type = f"arn:{SCRIPT}", SCRIPT, SCRIPT
     asset.tag_set = type(asset.tag_set).objects.create(digest=b"1" * 16, tags=[[SCRIPT, SCRIPT]], folded={})
-    asset.trail.steps = [{"rule": 1, "kind": "tag", "name": SCRIPT, "result": "skipped", "why": {"message": "“%(v)s”", "params": {"v": SCRIPT}}}]
+    asset.trail.steps = [
+        {"rule": 1, "kind": "tag", "name": SCRIPT, "result": "skipped", "why": {"message": "“%(v)s”", "params": {"v": SCRIPT}}}
+    ]
     asset.trail.save()
     asset.save()
     account.name = account.uid = SCRIPT
@@ -81,7 +87,9 @@ def test_scripts_in_every_field_are_shown_as_text(client, triager):
     with recording(actor=f"user:{triager.pk}", at=AT, door="page", reason=SCRIPT):
         type(row).objects.filter(pk=row.pk).update(status=Status.IN_PROGRESS)
     stream = CodeStream.objects.create(scanner="x", account=account)
-    CodePlace.objects.create(finding=row, stream=stream, path=SCRIPT, snippet=SCRIPT, address=SCRIPT, text_hash=b"", context_hash=b"")
+    CodePlace.objects.create(
+        finding=row, stream=stream, path=SCRIPT, snippet=SCRIPT, address=SCRIPT, text_hash=b"", context_hash=b""
+    )
     proof = Evidence.objects.create(sha256=b"\1" * 32, size=3, media_type="x", kept_at=AT)
     Verification.objects.create(
         finding=row, trigger="person", actor="worker", state="done", outcome="denied", requested_at=AT, verifier=SCRIPT, missing=SCRIPT,
@@ -117,8 +125,20 @@ def test_the_story_is_told_in_sentences(client, viewer, triager):
 def test_the_owner_is_explained_step_by_step(client, viewer):
     row = finding(owner=team("web"))
     row.trail.steps = [
-        {"rule": 1, "kind": "tag", "name": "Owner tag", "result": "no team", "why": {"message": "“%(value)s” is no team here.", "params": {"value": "bob"}}},
-        {"rule": 2, "kind": "account", "name": "Account", "result": "matched", "why": {"message": "The account belongs to it.", "params": {}}},
+        {
+            "rule": 1,
+            "kind": "tag",
+            "name": "Owner tag",
+            "result": "no team",
+            "why": {"message": "“%(value)s” is no team here.", "params": {"value": "bob"}},
+        },
+        {
+            "rule": 2,
+            "kind": "account",
+            "name": "Account",
+            "result": "matched",
+            "why": {"message": "The account belongs to it.", "params": {}},
+        },
     ]
     row.trail.save()
 
@@ -131,7 +151,9 @@ def test_the_owner_is_explained_step_by_step(client, viewer):
 def test_a_place_in_code_shows_its_lines(client, viewer):
     row = finding()
     stream = CodeStream.objects.create(scanner="bandit", account=row.account)
-    CodePlace.objects.create(finding=row, stream=stream, path="app/db.py", start_line=12, snippet="eval(x)", text_hash=b"", context_hash=b"")
+    CodePlace.objects.create(
+        finding=row, stream=stream, path="app/db.py", start_line=12, snippet="eval(x)", text_hash=b"", context_hash=b""
+    )
 
     text = page(client, row)
 
@@ -155,7 +177,9 @@ def test_work_begins_with_a_button(client, triager):
 def test_a_button_in_the_queue_leads_back_there(client, triager):
     row = finding()
 
-    answer = client.post(f"/findings/{row}/status", {"to": "in_progress", "version": row.version, "next": "/triage?q=x&selected=1"})
+    answer = client.post(
+        f"/findings/{row}/status", {"to": "in_progress", "version": row.version, "next": "/triage?q=x&selected=1"}
+    )
 
     assert answer["Location"] == "/triage?q=x&selected=1"
 
@@ -250,7 +274,11 @@ def test_a_contributor_works_on_the_own_teams_findings_alone(client, contributor
 def test_without_a_role_nothing_is_shown_and_nothing_done(client, stranger, door):
     row = finding()
 
-    answer = client.post(f"/findings/{row}{door}", {"to": "in_progress", "version": 1, "team": "web"}) if door else client.get(f"/findings/{row}")
+    answer = (
+        client.post(f"/findings/{row}{door}", {"to": "in_progress", "version": 1, "team": "web"})
+        if door
+        else client.get(f"/findings/{row}")
+    )
 
     assert answer.status_code == 403
     assert "acme-public-assets" not in answer.content.decode()

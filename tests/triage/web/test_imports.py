@@ -35,7 +35,10 @@ def test_what_the_report_does_not_say_can_be_declared(client, triager, nudges):
     })  # fmt: skip
 
     assert Scan.objects.get().declared == {
-        "zone": "Asia/Tokyo", "repository": "github.com/acme/shop", "complete": True, "mapping": {"check": "rule"}
+        "zone": "Asia/Tokyo",
+        "repository": "github.com/acme/shop",
+        "complete": True,
+        "mapping": {"check": "rule"},
     }
 
 

@@ -95,7 +95,7 @@ def test_a_status_that_is_nothing_to_fix_takes_to_be_fixed_away(client, viewer):
         ("sevrity:high", "sevrity", "severity:high"),
         ("team:paymets", "paymets", "team:payments"),
         ('"never closed', "&quot;never closed", None),
-        ("severity:\"<b>\"", "&quot;&lt;b&gt;&quot;", None),
+        ('severity:"<b>"', "&quot;&lt;b&gt;&quot;", None),
     ],
 )
 def test_a_query_that_makes_no_sense_is_pointed_at(client, viewer, query, there, suggestion):
@@ -107,7 +107,10 @@ def test_a_query_that_makes_no_sense_is_pointed_at(client, viewer, query, there,
     assert answer.status_code == 400
     assert f"<mark>{there}</mark>" in page
     if suggestion:
-        assert suggestion in [address.replace("+", " ").replace("%3A", ":").partition("q=")[2] for address in re.findall(r'class="chip filter" href="([^"]*)"', page)]
+        assert suggestion in [
+            address.replace("+", " ").replace("%3A", ":").partition("q=")[2]
+            for address in re.findall(r'class="chip filter" href="([^"]*)"', page)
+        ]
 
 
 def test_pages_follow_each_other_and_lead_back(client, viewer):

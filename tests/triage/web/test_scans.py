@@ -62,7 +62,19 @@ def test_no_scan_yet_says_what_to_do_next(client, triager):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_diff_costs_the_same_for_any_number_of_changes(client, viewer, count, django_assert_num_queries):
-    found = scan(counts={"new": 0, "fixed": count, "regressed": count, "unreported": count, "rows": 9, "fail": 9, "passed": 0, "open": 0, "unchanged": 0})
+    found = scan(
+        counts={
+            "new": 0,
+            "fixed": count,
+            "regressed": count,
+            "unreported": count,
+            "rows": 9,
+            "fail": 9,
+            "passed": 0,
+            "open": 0,
+            "unchanged": 0,
+        }
+    )
     fixed, back, silent = ([finding(bucket=f"{name}{number}") for number in range(count)] for name in ("fixed", "back", "silent"))
     for row in back:
         change(row, status=Status.VERIFIED, grade="proof")
@@ -77,12 +89,27 @@ def test_the_diff_costs_the_same_for_any_number_of_changes(client, viewer, count
 
     shown = {column.name: {row.pk for row in column.findings} for column in page.context["story"].columns}
     assert shown == {
-        "new": set(), "fixed": {row.pk for row in fixed}, "regressed": {row.pk for row in back}, "unreported": {row.pk for row in silent}
+        "new": set(),
+        "fixed": {row.pk for row in fixed},
+        "regressed": {row.pk for row in back},
+        "unreported": {row.pk for row in silent},
     }
 
 
 def test_what_was_not_reported_stands_apart_and_is_called_no_fix(client, viewer):
-    found = scan(counts={"new": 0, "fixed": 0, "regressed": 0, "unreported": 1, "rows": 1, "fail": 0, "passed": 1, "open": 1, "unchanged": 0})
+    found = scan(
+        counts={
+            "new": 0,
+            "fixed": 0,
+            "regressed": 0,
+            "unreported": 1,
+            "rows": 1,
+            "fail": 0,
+            "passed": 1,
+            "open": 1,
+            "unchanged": 0,
+        }
+    )
     told(found, [finding(bucket="silent")], presence="unreported")
 
     page = client.get(f"/scans/{found.pk}").content.decode()
@@ -92,8 +119,29 @@ def test_what_was_not_reported_stands_apart_and_is_called_no_fix(client, viewer)
 
 
 def test_warnings_name_their_line(client, viewer):
-    found = scan(counts={"rows": 2, "fail": 1, "passed": 0, "new": 0, "fixed": 0, "regressed": 0, "unreported": 0, "open": 1, "unchanged": 0, "skipped": 1, "warnings": 1})
-    ScanWarning.objects.create(scan=found, position="7", line=9, field="STATUS", lost=True, reason={"message": "“%(value)s” is no status.", "params": {"value": "<b>WHAT</b>"}})
+    found = scan(
+        counts={
+            "rows": 2,
+            "fail": 1,
+            "passed": 0,
+            "new": 0,
+            "fixed": 0,
+            "regressed": 0,
+            "unreported": 0,
+            "open": 1,
+            "unchanged": 0,
+            "skipped": 1,
+            "warnings": 1,
+        }
+    )
+    ScanWarning.objects.create(
+        scan=found,
+        position="7",
+        line=9,
+        field="STATUS",
+        lost=True,
+        reason={"message": "“%(value)s” is no status.", "params": {"value": "<b>WHAT</b>"}},
+    )
 
     page = client.get(f"/scans/{found.pk}").content.decode()
 

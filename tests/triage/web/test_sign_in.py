@@ -1,11 +1,12 @@
 """The door: forms for coming in and going out."""
 
 import pytest
+from django.test import Client
+from django.utils.timezone import now
 
 from tests.factories import person
 from triage.domain import sign_in
 from triage.models import Event
-from django.utils.timezone import now
 
 WORD = "correct horse battery"
 
@@ -62,7 +63,9 @@ def test_behind_a_proxy_its_word_counts_and_nobody_elses(client, ana, settings):
         forged = f"10.0.0.{attempt}, 203.0.113.7"
         client.post("/sign-in", {"email": "x@example.com", "password": "wrong"}, headers={"x-forwarded-for": forged})
 
-    answer = client.post("/sign-in", {"email": "x@example.com", "password": "wrong"}, headers={"x-forwarded-for": "10.9.9.9, 203.0.113.7"})
+    answer = client.post(
+        "/sign-in", {"email": "x@example.com", "password": "wrong"}, headers={"x-forwarded-for": "10.9.9.9, 203.0.113.7"}
+    )
 
     assert answer.status_code == 429
 
@@ -102,8 +105,6 @@ def test_a_part_of_a_page_reloads_the_whole_when_the_session_is_over(client, db)
 
 
 def test_forms_need_their_token(ana):
-    from django.test import Client
-
     strict = Client(enforce_csrf_checks=True)
 
     assert strict.post("/sign-in", {"email": "ana@example.com", "password": WORD}).status_code == 403

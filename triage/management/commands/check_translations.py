@@ -29,7 +29,9 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--update", action="store_true", help="gather new sentences (needs gettext) and compile the catalogue")
+        parser.add_argument(
+            "--update", action="store_true", help="gather new sentences (needs gettext) and compile the catalogue"
+        )
 
     def handle(self, *args: Any, update: bool, **options: Any) -> None:
         catalogue = Path(settings.LOCALE_PATHS[0]) / LANGUAGE / "LC_MESSAGES" / "django.po"
@@ -62,7 +64,9 @@ def _gathered(catalogue: Path, folder: Path) -> Path:
     if catalogue.exists():
         shutil.copyfile(catalogue, copy)
     for source in SOURCES:
-        shutil.copytree(settings.BASE_DIR / source, folder / source, ignore=shutil.ignore_patterns("locale", "__pycache__", "static"))
+        shutil.copytree(
+            settings.BASE_DIR / source, folder / source, ignore=shutil.ignore_patterns("locale", "__pycache__", "static")
+        )
     with chdir(folder):
         call_command(Gathering(), locale=[LANGUAGE], no_location=True, no_wrap=True, verbosity=0)
     return copy
@@ -98,4 +102,8 @@ def _key(entry: Any) -> tuple[str, str, str]:
 
 
 def _said(entries: Any) -> set[tuple[Any, ...]]:
-    return {(_key(entry), entry.msgstr, *sorted(entry.msgstr_plural.items())) for entry in entries if entry.msgid}
+    return {
+        (_key(entry), entry.msgstr, *sorted(entry.msgstr_plural.items()))
+        for entry in entries
+        if entry.msgid and entry.translated()
+    }
