@@ -13,6 +13,7 @@ from triage.domain import estate
 from triage.domain.ingest import identity, known, records
 from triage.domain.ingest.catalogue import Catalogue, KnownAccount, KnownCheck, Tags
 from triage.domain.ingest.changes import Changes, Sink
+from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.records import Records
 from triage.domain.ingest.writing import MEMO_LIMIT, Facts, Writer, looks
 from triage.models import Status
@@ -113,7 +114,7 @@ class CloudMerge:
             ground = grounds[account]
             ground.records.add(fingerprint, value)
             checks_seen.add(checks[check].id)
-            ground.regions.add("" if value & records.HOMELESS else region)
+            ground.regions.add("" if value & records.HOMELESS else one_line(region)[:200])
             counts[value & 0b111] += 1
             if value > 0b1111 and value & records.VERDICT:  # of a finding, and no PASS
                 seen.add(value >> records.NUMBER_SHIFT)
@@ -192,6 +193,7 @@ class CloudMerge:
             ground = grounds[observation.account]
             check = checks[observation.check]
             uid, qualifier, home = ground.rule(observation)
+            home = one_line(home)[:200]
             if ground.newer and is_covered(ground.newer, check.id, home):
                 self._late(observation)
                 continue

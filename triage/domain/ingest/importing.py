@@ -142,8 +142,9 @@ def _import(scan: Scan, stream: BinaryIO, *, on_progress: Callable[[str, int, in
         scan.format = found.name[:80]
         try:
             unchanged: dict[bytes, int] = {}
+            items = found.parser.parse(opened, _options(scan.declared, unchanged))
             merge(
-                found.parser.parse(opened, _options(scan.declared, unchanged)), scan=scan, report=report, unchanged=unchanged, matches=matches,
+                items, scan=scan, report=report, unchanged=unchanged, matches=matches,
                 on_progress=lambda stage, rows: on_progress(stage, rows, opened.tell()),
             )  # fmt: skip
         except (RecursionError, MemoryError) as error:

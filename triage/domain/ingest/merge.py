@@ -108,7 +108,7 @@ def _take(
 
 
 def _conclude(merger: CloudMerge | CodeMerge, log: audit.Recording, report: Report, *, complete: bool | None) -> None:
-    if isinstance(merger, CloudMerge):
+    if isinstance(merger, CloudMerge):  # noqa: SIM108 - two ways to end, side by side
         done = absence.settle(merger, log=log, complete=complete)
     else:
         done = merger.close(log, complete=complete)
