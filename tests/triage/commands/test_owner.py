@@ -48,7 +48,7 @@ def test_an_explanation_is_read_step_by_step(row):
 
     assert run("explain", BUCKET) == (
         f"{BUCKET}\n"
-        "  owner: web\n"
+        "  Owner: web\n"
         "  · Owner tag: There is none of the tags owner.\n"
         "  ✔ The rest: What nobody else owns belongs to the team web.\n"
     )
@@ -75,8 +75,8 @@ def test_who_owned_it_on_a_date(db):
     def on(days):
         return str(timezone.localtime(now - timedelta(days=days)).date())
 
-    assert "owner: nobody" in run("explain", BUCKET, "--as-of", on(2))
-    assert "owner: web" in run("explain", BUCKET, "--as-of", on(-1))
+    assert "Owner: nobody" in run("explain", BUCKET, "--as-of", on(2))
+    assert "Owner: web" in run("explain", BUCKET, "--as-of", on(-1))
     assert f"was not known on {on(5)}" in refused("explain", BUCKET, "--as-of", on(5))[0]
     assert refused("explain", BUCKET, "--as-of", "yesterday") == (
         "“yesterday” is no date. Write it as 2026-11-02 or 2026-11-02T09:00.", 2,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from triage.domain.access import Actor
@@ -14,7 +14,7 @@ from triage.domain.errors import Invalid, NotAllowed, NotFound, Stale
 from triage.domain.estate import criticality_of, environment_of
 from triage.domain.ingest.identity import asset_key, prefix
 from triage.domain.ownership.assigning import assign, release, team_named
-from triage.domain.ownership.chain import AccountFacts, Chain, account_facts
+from triage.domain.ownership.chain import RULES_LOCK, AccountFacts, Chain, account_facts
 from triage.domain.ownership.explaining import explain
 from triage.domain.ownership.names import TeamFacts
 from triage.domain.ownership.resolving import resolve_all
@@ -465,6 +465,23 @@ def test_statements_do_not_grow_with_the_estate(teams, account, check, assets):
 
     assert Finding.objects.filter(team=teams["web"]).count() == assets
     assert len(queries) < 40
+
+
+def test_rules_are_not_applied_beside_an_import_that_read_older_ones(teams, account):
+    make_asset(account, "arn:aws:s3:::a")
+    importing = connection.copy()
+    try:
+        with importing.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [RULES_LOCK])
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '100ms'")
+        with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+            resolve_all(actor=ADMIN, at=LATER)
+        Chain.load(hold=True)  # another import is not in the way
+    finally:
+        importing.close()
+    resolve_all(actor=ADMIN, at=LATER)
 
 
 def test_only_who_may_configure_resolves_the_estate(db):

@@ -48,7 +48,8 @@ class Command(TriageCommand):
             for problem in error.problems[:-1]:
                 self.stderr.write(self.render(problem.text))
             last = self.render(error.problems[-1].text)
-            raise CommandError(f"{last} {gettext('Nothing was changed.')}", returncode=NOT_UNDERSTOOD) from error
+            unchanged = gettext("Nothing was changed.")
+            raise CommandError(f"{last} {unchanged}", returncode=NOT_UNDERSTOOD) from error
 
     def _apply(self, options: dict[str, Any]) -> None:
         actor, at, name, text = self.actor(options), self.at(), _name(options), _read(options["file"])

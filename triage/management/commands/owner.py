@@ -57,10 +57,11 @@ class Command(TriageCommand):
     def _tell(self, told: Explanation) -> None:
         self.say(told.name if told.name == told.asset else f"{told.name}  {told.asset}")
         when = f"  ({timezone.localtime(told.as_of):%Y-%m-%d %H:%M})" if told.as_of else ""
-        self.say(f"  {gettext('owner')}: {told.team or gettext('nobody')}{when}")
+        owner, nobody, carried, since = gettext("Owner"), gettext("nobody"), gettext("Tags"), gettext("since")
+        self.say(f"  {owner}: {told.team or nobody}{when}")
         if told.tags:
-            since = f"  ({gettext('since')} {timezone.localtime(told.since):%Y-%m-%d})" if told.since else ""
-            self.say(f"  {gettext('tags')}: {', '.join(f'{key}={value}' for key, value in told.tags)}{since}")
+            pairs = ", ".join(f"{key}={value}" for key, value in told.tags)
+            self.say(f"  {carried}: {pairs}" + (f"  ({since} {timezone.localtime(told.since):%Y-%m-%d})" if told.since else ""))
         for step in told.steps:
             self.say(f"  {SIGNS[step.result]} {self._name(step)}: {self.render(step.why)}")
         for note in told.notes:
