@@ -98,7 +98,10 @@ def _port(host: str, wanted: int) -> int:
 def _announce_address(host: str, port: int) -> str:
     """The address for people, which links in messages begin with, unless CSPM_BASE_URL says another."""
     name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104 - compared, not bound
-    return os.environ.setdefault("CSPM_BASE_URL", f"http://{f'[{name}]' if ':' in name else name}:{port}")
+    address = os.environ.setdefault("CSPM_BASE_URL", f"http://{f'[{name}]' if ':' in name else name}:{port}")
+    # For commands beside the service, such as `cspm user link`.
+    (paths.folder(paths.home(), "run") / "web-address").write_text(address, encoding="utf-8")
+    return address
 
 
 def _manage(*arguments: str, role: str = "app") -> str:

@@ -26,6 +26,7 @@ import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 Row = dict[str, str]
@@ -57,7 +58,9 @@ def main() -> None:
     write("production-1", without(before, assets=NEWCOMERS + LATECOMERS))
     write("production-2", without(repaired, assets=LATECOMERS))
     write("production-3", [row for row in without(break_again(repaired, before), assets=GONE) if row["CHECK_ID"] != NOT_RUN])
-    older = [row for row in read(given.runs / "v46_before.csv") if row["REGION"] == SANDBOX_REGION and row["SERVICE_NAME"] != "s3"]
+    older = [
+        row for row in read(given.runs / "v46_before.csv") if row["REGION"] == SANDBOX_REGION and row["SERVICE_NAME"] != "s3"
+    ]
     write("sandbox", [{name: value.replace(PRODUCTION, SANDBOX) for name, value in row.items()} for row in older])
     pack("infrastructure.sarif", json.dumps(without_keys(json.loads(given.sarif.read_text()))).encode())
 
@@ -93,7 +96,7 @@ def without(rows: Iterable[Row], *, assets: Iterable[str]) -> list[Row]:
     return [row for row in rows if not names(row["RESOURCE_UID"])]
 
 
-def without_keys(sarif: dict) -> dict:
+def without_keys(sarif: dict[str, Any]) -> dict[str, Any]:
     """A scanner of secrets that reads this repository should find none: results that quote one are left out."""
     for run in sarif["runs"]:
         run["results"] = [result for result in run["results"] if "aws-key" not in result["ruleId"]]

@@ -72,7 +72,7 @@ def demonstration_is_due() -> bool:
 
 
 def refuse_demonstration(*, actor: Actor, at: datetime) -> None:
-    """This installation will never show it."""
+    """Never show it in this installation."""
     if demonstration_is_due():
         _tell(REFUSED, actor=actor, at=at)
 
@@ -111,7 +111,10 @@ def _at(path: Path, seen: datetime) -> Iterator[BinaryIO]:
         with gzip.open(path) as stream:
             yield stream  # type: ignore[misc]
         return
-    with gzip.open(path, "rt", newline="", encoding="utf-8") as source, tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as moved:
+    with (
+        gzip.open(path, "rt", newline="", encoding="utf-8") as source,
+        tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as moved,
+    ):
         rows = csv.DictReader(source, delimiter=";")
         text = io.TextIOWrapper(moved, encoding="utf-8", newline="", write_through=True)
         writer = csv.DictWriter(text, fieldnames=rows.fieldnames or [], delimiter=";")
@@ -120,7 +123,7 @@ def _at(path: Path, seen: datetime) -> Iterator[BinaryIO]:
         writer.writerows({**row, "TIMESTAMP": written} for row in rows)
         text.detach()
         moved.seek(0)
-        yield moved  # type: ignore[misc]
+        yield moved
 
 
 def _tell(kind: str, *, actor: Actor, at: datetime, **after: str) -> None:

@@ -18,7 +18,9 @@ def named(email: str) -> User:
     """The person with this e-mail address. Raises NotFound."""
     user = User.objects.filter(email=email.strip().casefold()).first()
     if user is None:
-        raise NotFound(_("There is nobody with the address %(email)s. `cspm user list` shows who there is."), email=email.strip()[:200])
+        raise NotFound(
+            _("There is nobody with the address %(email)s. `cspm user list` shows who there is."), email=email.strip()[:200]
+        )
     return user
 
 
