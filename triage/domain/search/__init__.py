@@ -3,7 +3,8 @@
     severity>=high env:prod team:payments -tag.env:dev age>30d "public bucket"
     gravité>=haute env:prod équipe:paiements -étiquette.env:dev âge>30j
 
-`parse` reads a text, `findings` asks the database, `Query.text` writes it back. `FIELDS` is everything that can be asked.
+`parse` reads a text, `findings` asks the database, `Query.text` writes it back. `FIELDS` is everything that can be asked;
+`complete` says what may follow. Beside it: `pages.page`, `facets.facets`, `words.index_assets`.
 """
 
 from collections.abc import Collection
@@ -13,12 +14,13 @@ from django.db.models import Q, QuerySet
 
 from triage.domain.search.asking import Viewer
 from triage.domain.search.compiler import condition
+from triage.domain.search.completion import Suggestion, complete
 from triage.domain.search.fields import FIELDS
 from triage.domain.search.grammar import parse
 from triage.domain.search.tree import Query, QueryError
 from triage.models import Finding
 
-__all__ = ["COUNTED", "FIELDS", "Query", "QueryError", "counts", "findings", "parse", "q"]
+__all__ = ["COUNTED", "FIELDS", "Query", "QueryError", "Suggestion", "complete", "counts", "findings", "parse", "q"]
 
 COUNTED = 10_000
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from django.db.models import Exists, F, Model, OuterRef, Q
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet
 
 from triage.domain.search import lookups
 from triage.domain.tags import fold
@@ -57,7 +57,7 @@ class Asker:
 
     def related(self, model: type[Model], condition: Q, *, by: str, mine: str = "pk") -> Q:
         """The finding has such a row in another table, whose column `by` equals the finding's `mine`."""
-        rows = model._default_manager.filter(condition, **{by: OuterRef(self.column(mine))})
+        rows: QuerySet[Model] = QuerySet(model).filter(condition, **{by: OuterRef(self.column(mine))})
         return Q(Exists(rows.order_by()))
 
     def asset(self, condition: Q) -> Q:
@@ -67,7 +67,9 @@ class Asker:
     @cached_property
     def teams(self) -> dict[str, int]:
         """Teams by everything they are called, folded. Slugs go before names and aliases, living teams before archived ones."""
-        rows = list(Team.objects.order_by(F("archived_at").asc(nulls_last=True), "-pk").values_list("pk", "slug", "name", "aliases"))
+        rows = list(
+            Team.objects.order_by(F("archived_at").asc(nulls_last=True), "-pk").values_list("pk", "slug", "name", "aliases")
+        )
         found = {fold(alias): pk for pk, _slug, _name, aliases in rows for alias in aliases}
         found |= {fold(name): pk for pk, _slug, name, _aliases in rows}
         return found | {fold(slug): pk for pk, slug, _name, _aliases in rows}

@@ -5,17 +5,20 @@ Every condition made here is true or false for a row and never unknown: a negati
 
 from typing import Any
 
-from django.db.models import Model, Q
+from django.db.models import CharField, Model, Q
+from django.db.models import Value as Constant
+from django.db.models.functions import Concat
 
 from triage.domain.search import lookups, texts
 from triage.domain.search.asking import Asker, Viewer, all_of, any_of
 from triage.domain.search.fields import FIELDS, Field, Kind
-from triage.domain.search.lookups import among, like
+from triage.domain.search.lookups import Like, among, like
 from triage.domain.search.meanings import MEANINGS
 from triage.domain.search.tree import And, Clause, Node, Not, Operator, Or, Query, Value, Words
 from triage.models import Account, Asset, Check, Finding
 
 _COMPARED = {Operator.MORE: "gt", Operator.AT_LEAST: "gte", Operator.LESS: "lt", Operator.AT_MOST: "lte"}
+_ARRAYS = ("aliases", "categories", "weaknesses")
 _ASKED_FIRST: dict[str, type[Model]] = {"check_ref": Check, "account": Account}
 
 
@@ -54,7 +57,7 @@ def _clause(clause: Clause, asker: Asker) -> Q:
         return _spelled(asker.column(head), clause)
     model = _ASKED_FIRST.get(head, Asset)
     columns = [path.partition("__")[2] for path in field.paths]
-    found = any_of(_matching(model, column, clause, value) for column in columns for value in clause.values)
+    found = any_of(_matching(column, clause, value) for column in columns for value in clause.values)
     return asker.asset(found) if model is Asset else among(asker.column(f"{head}_id"), lookups.ids(model, found))
 
 
@@ -90,12 +93,15 @@ def _spelled(column: str, clause: Clause) -> Q:
     return any_of([*begun, Q(**{f"{column}__in": whole})] if whole else begun)
 
 
-def _matching(model: type[Model], column: str, clause: Clause, value: Value) -> Q:
-    if lookups.is_array(model, column):
+def _matching(column: str, clause: Clause, value: Value) -> Q:
+    if column in _ARRAYS:
         return lookups.element_matches(column, value, clause.operator)
     if clause.field == "title":
         return lookups.contains(column, value, clause.operator)
     found = lookups.matches(column, value, clause.operator)
+    if clause.field == "control":  # `control:"CIS-3.0 2.1.4"`: of that framework
+        whole = Concat("controls__framework", Constant(" "), "controls__reference", output_field=CharField())
+        found |= Q(Like(whole, lookups.like_pattern(value.text) + "%" * value.prefix))
     if clause.field == "framework" and clause.operator is Operator.IS and not value.prefix:
         found |= like(column, value.text, after="-%") | like(column, value.text, after=" %")  # `framework:CIS`: any version of it
     return found

@@ -156,70 +156,92 @@ ALL = (
     Field("status", _("Status"), Kind.CHOICE, ("status",), ("statut", "état", "state"), "status:open", choices=_STATUS),
     Field("presence", _("Presence"), Kind.CHOICE, ("presence",), (), "presence:gone", choices=_PRESENCE),
     Field(
-        "severity", _("Severity"), Kind.RANKED, ("severity",), ("gravité", "sévérité", "sev"), "severity>=high",
-        ORDERED, choices=_SEVERITY,
+        "severity", _("Severity"), Kind.RANKED, ("severity",), ("gravité", "sévérité", "sev"), "severity>=high", ORDERED,
+        choices=_SEVERITY,
     ),
-    Field("env", _("Environment"), Kind.CHOICE, ("environment",), ("environnement", "environment"), "env:prod", choices=_ENVIRONMENT),
     Field(
-        "team", _("Team"), Kind.TEXT, ("team__slug", "team__name", "team__aliases"), ("équipe", "propriétaire", "owner"), "team:payments",
-        choices=(NONE, _ME), indexed=True,
+        "env", _("Environment"), Kind.CHOICE, ("environment",), ("environnement", "environment"), "env:prod",
+        choices=_ENVIRONMENT,
+    ),
+    Field(
+        "team", _("Team"), Kind.TEXT, ("team__slug", "team__name", "team__aliases"), ("équipe", "propriétaire", "owner"),
+        "team:payments", choices=(NONE, _ME), indexed=True,
     ),
     Field(
         "assignee", _("Assignee"), Kind.TEXT, ("assignee__email", "assignee__name"), ("assigné", "responsable", "assigned"),
         "assignee:me", choices=(NONE, _ME),
     ),
     Field(
-        "account", _("Account"), Kind.TEXT, ("account__uid", "account__name", "account__aliases"), ("compte", "subscription", "abonnement"),
-        "account:123456789012", TEXTUAL, indexed=True,
+        "account", _("Account"), Kind.TEXT, ("account__uid", "account__name", "account__aliases"),
+        ("compte", "subscription", "abonnement"), "account:123456789012", TEXTUAL, indexed=True,
     ),
     Field(
-        "provider", _("Provider"), Kind.TEXT, ("account__provider",), ("fournisseur", "cloud"), "provider:aws", TEXTUAL, indexed=True
+        "provider", _("Provider"), Kind.TEXT, ("account__provider",), ("fournisseur", "cloud"), "provider:aws", TEXTUAL,
+        indexed=True,
     ),
     Field("region", _("Region"), Kind.TEXT, ("region",), (), "region:eu-west-*", TEXTUAL),
     Field(
-        "asset", _("Asset"), Kind.TEXT, ("asset__uid", "asset__name"), ("actif", "ressource", "resource"), "asset:invoices-bucket",
-        TEXTUAL, indexed=True,
+        "asset", _("Asset"), Kind.TEXT, ("asset__uid", "asset__name"), ("actif", "ressource", "resource"),
+        "asset:invoices-bucket", TEXTUAL, indexed=True,
     ),
     Field("type", _("Type of asset"), Kind.TEXT, ("asset__type",), ("type_actif", "resource_type"), "type:AwsS3Bucket", TEXTUAL),
     Field("service", _("Service"), Kind.TEXT, ("check_ref__service",), (), "service:s3", TEXTUAL, indexed=True),
-    Field("check", _("Check"), Kind.TEXT, ("check_ref__key",), ("règle", "test", "rule", "vérification"), "check:s3_*", TEXTUAL, indexed=True),
     Field(
-        "scanner", _("Scanner"), Kind.TEXT, ("check_ref__scanner",), ("outil", "tool", "source"), "scanner:prowler", TEXTUAL, indexed=True
+        "check", _("Check"), Kind.TEXT, ("check_ref__key",), ("règle", "test", "rule", "vérification"), "check:s3_*", TEXTUAL,
+        indexed=True,
     ),
-    Field("title", _("Title"), Kind.TEXT, ("check_ref__title",), ("titre", "intitulé"), "title:encryption", TEXTUAL, indexed=True),
+    Field(
+        "scanner", _("Scanner"), Kind.TEXT, ("check_ref__scanner",), ("outil", "tool", "source"), "scanner:prowler", TEXTUAL,
+        indexed=True,
+    ),
+    Field(
+        "title", _("Title"), Kind.TEXT, ("check_ref__title",), ("titre", "intitulé"), "title:encryption", TEXTUAL, indexed=True,
+    ),
     Field(
         "category", _("Category"), Kind.TEXT, ("check_ref__categories",), ("catégorie", "categories"), "category:encryption",
         TEXTUAL, indexed=True,
     ),
-    Field("weakness", _("Weakness"), Kind.TEXT, ("check_ref__weaknesses",), ("faiblesse", "cwe"), "weakness:CWE-79", TEXTUAL, indexed=True),
     Field(
-        "framework", _("Framework"), Kind.TEXT, ("check_ref__controls__framework",), ("référentiel", "cadre", "compliance", "conformité"),
-        "framework:CIS", TEXTUAL, indexed=True,
+        "weakness", _("Weakness"), Kind.TEXT, ("check_ref__weaknesses",), ("faiblesse", "cwe"), "weakness:CWE-79", TEXTUAL,
+        indexed=True,
     ),
     Field(
-        "control", _("Control"), Kind.TEXT, ("check_ref__controls__reference",), ("contrôle", "exigence", "requirement"), "control:2.1.4",
-        TEXTUAL, indexed=True,
+        "framework", _("Framework"), Kind.TEXT, ("check_ref__controls__framework",),
+        ("référentiel", "cadre", "compliance", "conformité"), "framework:CIS", TEXTUAL, indexed=True,
     ),
     Field(
-        "tag", _("Tag"), Kind.TEXT, ("asset__tag_set__folded",), ("étiquette", "tags", "label"), "tag.env:prod", indexed=True, keyed=True
+        "control", _("Control"), Kind.TEXT, ("check_ref__controls__reference",), ("contrôle", "exigence", "requirement"),
+        "control:2.1.4", TEXTUAL, indexed=True,
     ),
-    Field("path", _("Path in code"), Kind.TEXT, ("place__path",), ("chemin", "fichier", "file"), "path:src/*", TEXTUAL, indexed=True),
+    Field(
+        "tag", _("Tag"), Kind.TEXT, ("asset__tag_set__folded",), ("étiquette", "tags", "label"), "tag.env:prod", indexed=True,
+        keyed=True,
+    ),
+    Field(
+        "path", _("Path in code"), Kind.TEXT, ("place__path",), ("chemin", "fichier", "file"), "path:src/*", TEXTUAL,
+        indexed=True,
+    ),
     Field("age", _("Age"), Kind.DURATION, ("first_seen",), ("ancienneté",), "age>30d", ORDERED),
-    Field("due", _("Due date"), Kind.TIME, ("due_at",), ("échéance", "due_at", "deadline"), "due<7d", ORDERED, choices=(NONE,), indexed=True),
+    Field(
+        "due", _("Due date"), Kind.TIME, ("due_at",), ("échéance", "due_at", "deadline"), "due<7d", ORDERED, choices=(NONE,),
+        indexed=True,
+    ),
     Field("sla", _("Deadline"), Kind.CHOICE, (), ("délai", "délais"), "sla:overdue", choices=_SLA, indexed=True),
     Field(
         "first_seen", _("First seen"), Kind.TIME, ("first_seen",), ("première_vue", "premier_vu", "vu_le", "created", "opened"),
         "first_seen>2026-01-01", ORDERED,
     ),
-    Field("last_seen", _("Last seen"), Kind.TIME, ("last_seen",), ("dernière_vue", "dernier_vu", "seen"), "last_seen<-14d", ORDERED),
+    Field(
+        "last_seen", _("Last seen"), Kind.TIME, ("last_seen",), ("dernière_vue", "dernier_vu", "seen"), "last_seen<-14d", ORDERED,
+    ),
     Field("scan", _("Scan that saw it first"), Kind.PUBLIC_ID, ("first_scan_id",), ("import", "analyse"), "scan:S-12"),
     Field("is", _("State"), Kind.CHOICE, (), ("est",), "is:open", choices=_IS, indexed=True),
     Field("has", _("Has"), Kind.CHOICE, (), ("avec", "with"), "has:ticket", choices=_HAS),
     Field("score", _("Risk score"), Kind.NUMBER, ("score",), ("risque", "risk"), "score>80", ORDERED, indexed=True),
     Field("exposure", _("Exposure"), Kind.CHOICE, ("asset__exposure",), ("exposition",), "exposure:internet", choices=_EXPOSURE),
     Field(
-        "criticality", _("Criticality of the asset"), Kind.RANKED, ("asset__criticality",), ("criticité",), "criticality>=high", ORDERED,
-        choices=_CRITICALITY,
+        "criticality", _("Criticality of the asset"), Kind.RANKED, ("asset__criticality",), ("criticité",), "criticality>=high",
+        ORDERED, choices=_CRITICALITY,
     ),
     Field(
         "ticket", _("Ticket"), Kind.TEXT, ("tickets__key",), ("billet", "tickets", "issue"), "ticket:none", TEXTUAL,
@@ -258,5 +280,5 @@ def _spellings(name: str) -> dict[str, Choice]:
 @cache
 def _accented() -> dict[str, str]:
     """Folded names as they are spelled."""
-    named_things = [*ALL, *(choice for each in ALL for choice in each.choices)]
+    named_things: list[Field | Choice] = [*ALL, *(choice for each in ALL for choice in each.choices)]
     return {folded(spelling): spelling for thing in named_things for spelling in (thing.name, *thing.synonyms)}

@@ -9,7 +9,21 @@ from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from triage.domain.search import reading
-from triage.domain.search.tree import BARE, ENDED, FIELD, KEYWORDS, QUOTED, WORD, Node, Query, QueryError, Span, both, either, negated
+from triage.domain.search.tree import (
+    BARE,
+    ENDED,
+    FIELD,
+    KEYWORDS,
+    QUOTED,
+    WORD,
+    Node,
+    Query,
+    QueryError,
+    Span,
+    both,
+    either,
+    negated,
+)
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 20
@@ -80,16 +94,20 @@ def parse(text: str) -> Query:
     """The query that this text writes. Raises QueryError, and nothing else, whatever the text."""
     if len(text) > MAX_LENGTH:
         raise QueryError(
-            _("The query is longer than %(most)s characters."), position=MAX_LENGTH, length=len(text) - MAX_LENGTH, most=MAX_LENGTH
+            _("The query is longer than %(most)s characters."),
+            position=MAX_LENGTH,
+            length=len(text) - MAX_LENGTH,
+            most=MAX_LENGTH,
         )
     parser = _LARK.parse_interactive(text)
     limits = _Limits()
     try:
         for token in parser.iter_parse():
             limits.check(token)
-        return parser.feed_eof(limits.last)  # type: ignore[no-any-return]  # what `start` returns
+        read: Query = parser.feed_eof(limits.last)  # type: ignore[no-untyped-call]
     except UnexpectedInput as problem:
         raise _explained(problem, text) from None
+    return read
 
 
 class _Limits:
@@ -114,7 +132,10 @@ class _Limits:
             self._negations = 0
         if self._brackets + self._negations > MAX_DEPTH:
             raise QueryError(
-                _("The query is nested more than %(most)s levels deep."), position=_start(token), length=len(token), most=MAX_DEPTH
+                _("The query is nested more than %(most)s levels deep."),
+                position=_start(token),
+                length=len(token),
+                most=MAX_DEPTH,
             )
         if self._clauses > MAX_CLAUSES:
             raise QueryError(
@@ -137,7 +158,11 @@ def _explained(problem: UnexpectedInput, text: str) -> QueryError:
     elif at_end:
         message = _("Something is missing at the end.")
     elif found == ")":
-        message = _("There is nothing in these brackets.") if text[:position].rstrip()[-1:] == "(" else _("This bracket was never opened.")
+        message = (
+            _("There is nothing in these brackets.")
+            if text[:position].rstrip()[-1:] == "("
+            else _("This bracket was never opened.")
+        )
     else:
         message = _("“%(found)s” can't stand here. To search for the text itself, put it in quotation marks.")
     return QueryError(message, position=position, length=len(found), found=found[:50])

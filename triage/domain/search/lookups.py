@@ -7,10 +7,9 @@ blindly: measured at a million findings, the queue of one framework took 600 ms 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchQuery
 from django.db import connection
-from django.db.models import CharField, F, Field, Func, Lookup, Model, Q, Value
+from django.db.models import CharField, F, Func, Lookup, Model, Q, QuerySet, Value
 from django.db.models.functions import Concat
 
 from triage.domain.search import words
@@ -26,24 +25,24 @@ _PHRASE = " <-> "
 _ALL_OF = " & "
 
 
-class Among(Lookup):  # type: ignore[type-arg]  # generic for the type checker alone
+class Among(Lookup):
     """`column = ANY(array)`: one parameter, however many numbers."""
 
     prepare_rhs = False
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         lhs, params = self.process_lhs(compiler, connection)
-        return f"{lhs} = ANY(%s::bigint[])", [*params, self.rhs]
+        return f"{lhs} = ANY(%s::bigint[])", (*params, self.rhs)
 
 
-class Like(Lookup):  # type: ignore[type-arg]  # generic for the type checker alone
+class Like(Lookup):
     """`column ILIKE pattern`: unlike UPPER(column) = …, it is estimated from the column's statistics."""
 
     prepare_rhs = False
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         lhs, params = self.process_lhs(compiler, connection)
-        return f"{lhs} ILIKE %s", [*params, self.rhs]
+        return f"{lhs} ILIKE %s", (*params, self.rhs)
 
 
 def like_pattern(text: str) -> str:
@@ -87,7 +86,7 @@ def element_matches(column: str, term: Term, operator: Operator) -> Q:
 
 def ids(model: type[Model], condition: Q) -> list[int]:
     """Numbers of the rows of a small table."""
-    return list(model._default_manager.filter(condition).order_by().values_list("pk", flat=True).distinct())
+    return list(QuerySet(model).filter(condition).order_by().values_list("pk", flat=True).distinct())
 
 
 def types_spelled(term: Term) -> list[str]:
@@ -95,15 +94,6 @@ def types_spelled(term: Term) -> list[str]:
     if Asset.objects.filter(type=term.text).exists():
         return [term.text]
     return list(Asset.objects.filter(like("type", term.text)).order_by().values_list("type", flat=True).distinct())
-
-
-def is_array(model: type[Model], column: str) -> bool:
-    """Whether the column holds arrays."""
-    parts = column.split("__")
-    if len(parts) > 1:
-        return False
-    field = model._meta.get_field(parts[0])  # type: ignore[assignment]
-    return isinstance(field, ArrayField)
 
 
 # --- words --------------------------------------------------------------------------------------------------------------------

@@ -82,14 +82,23 @@ def _people(asker: Asker, value: Value) -> list[int] | None:
     found = lookups.ids(User, any_of(matches(column, value, Operator.IS) for column in ("email", "name")))
     if not found and not value.prefix:
         close = get_close_matches(value.text.casefold(), list(User.objects.values_list("email", flat=True)[:1000]), n=3)
-        message = _("There is nobody called “%(value)s”. Did you mean %(close)s?") if close else _("There is nobody called “%(value)s”.")
+        message = (
+            _("There is nobody called “%(value)s”. Did you mean %(close)s?")
+            if close
+            else _("There is nobody called “%(value)s”.")
+        )
         raise _unknown(message, value, close)
     return found
 
 
 def _unknown(message: str, value: Value, close: Sequence[str]) -> QueryError:
     return QueryError(
-        message, position=value.span.position, length=value.span.length, suggestions=close, value=value.text, close=", ".join(close)
+        message,
+        position=value.span.position,
+        length=value.span.length,
+        suggestions=close,
+        value=value.text,
+        close=", ".join(close),
     )
 
 
@@ -114,8 +123,12 @@ def _asset(asker: Asker, value: Value, operator: Operator) -> Q:
     if not pieces:
         return asker.asset(spelled)
     loose = operator is not Operator.EQUALS
-    found = texts.assets(asker, [lookups.tsquery(pieces, phrase=True, prefix=loose, last_only=True)], pieces)
-    return found if loose and not value.prefix else found & asker.asset(spelled)
+    query = lookups.tsquery(pieces, phrase=True, prefix=loose, last_only=True)
+    if loose and not value.prefix:
+        return texts.assets(asker, [query], pieces)
+    found = Q(search__words=lookups.search(query))
+    waiting = texts.waiting(asker, query, pieces)
+    return asker.asset(spelled & (found | Q(pk__in=waiting) if waiting else found))
 
 
 def asset_type(asker: Asker, clause: Clause) -> Q:
@@ -271,7 +284,9 @@ def last_seen(asker: Asker, clause: Clause) -> Q:
         wanted = limits(clause.operator, value, asker.viewer.at)
         parts.append(
             all_of(
-                ~_seen(asker, {"lt": "gte", "lte": "gt"}[lookup], limit) if lookup in ("lt", "lte") else _seen(asker, lookup, limit)
+                ~_seen(asker, {"lt": "gte", "lte": "gt"}[lookup], limit)
+                if lookup in ("lt", "lte")
+                else _seen(asker, lookup, limit)
                 for lookup, limit in wanted.items()
             )
         )

@@ -15,7 +15,10 @@ MAX_VALUE = 500  # characters
 _UNPRINTABLE = re.compile("[\0-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _QUOTES = {'"': '"', "“": "”", "«": "»"}
-_PUBLIC_ID = {"id": re.compile(r"(?:f-)?([0-9]{1,18})", re.IGNORECASE), "scan": re.compile(r"(?:s-)?([0-9]{1,18})", re.IGNORECASE)}
+_PUBLIC_ID = {
+    "id": re.compile(r"(?:f-)?([0-9]{1,18})", re.IGNORECASE),
+    "scan": re.compile(r"(?:s-)?([0-9]{1,18})", re.IGNORECASE),
+}
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -49,9 +52,7 @@ def clause(name: str, operator: str, values: Sequence[tuple[str, Span]], span: S
             field=field.name, operator=operator, example=field.example,
         )  # fmt: skip
     if len(values) > MAX_VALUES:
-        raise QueryError(
-            _("There are more than %(most)s values."), position=span.position, length=span.length, most=MAX_VALUES
-        )
+        raise QueryError(_("There are more than %(most)s values."), position=span.position, length=span.length, most=MAX_VALUES)
     if len(values) > 1 and meant not in (Operator.IS, Operator.EQUALS):
         raise QueryError(
             _("After “%(operator)s” there can be one value only."), position=values[1][1].position, length=values[1][1].length,
@@ -129,6 +130,8 @@ def _text(field: Field, operator: Operator, text: str, star: bool, span: Span) -
         raise QueryError(
             _("“%(value)s” holds no letter and no digit to look for."), position=span.position, length=span.length, value=text
         )
+    if field.name == "weakness" and text.isdecimal():
+        text = f"CWE-{text}"
     if star and operator is Operator.EQUALS:
         raise QueryError(
             _("“=” wants the whole value: write “:” before a value with a star."), position=span.position, length=span.length

@@ -57,16 +57,17 @@ def _assets_beside(asker: Asker, query: str, pieces: Sequence[str]) -> Q:
     named = lookups.assets_with(query, NAMED_ASSETS)
     if named is None:
         return assets(asker, [query], pieces)
-    return among("asset_id", [*named, *_waiting(asker, query, pieces)])
+    return among("asset_id", [*named, *waiting(asker, query, pieces)])
 
 
 def assets(asker: Asker, queries: Sequence[str], pieces: Sequence[str]) -> Q:
     """The finding's asset answers all these text queries. `pieces`: their words."""
     answers = all_of(Q(words=lookups.search(query)) for query in queries)
     found = asker.related(AssetSearch, answers, by="pk", mine="asset_id")
-    waiting = _waiting(asker, " & ".join(f"({query})" for query in queries), pieces)
-    return found | among("asset_id", waiting) if waiting else found
+    late = waiting(asker, " & ".join(f"({query})" for query in queries), pieces)
+    return found | among("asset_id", late) if late else found
 
 
-def _waiting(asker: Asker, query: str, pieces: Sequence[str]) -> list[int]:
+def waiting(asker: Asker, query: str, pieces: Sequence[str]) -> list[int]:
+    """Assets with the words that are not indexed yet."""
     return lookups.unindexed_with(query, max(pieces, key=len)) if asker.assets_wait else []

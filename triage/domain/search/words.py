@@ -41,8 +41,9 @@ def index_assets(limit: int = 20_000) -> int:
     with connection.cursor() as cursor:
         for which in (above, below):
             cursor.execute(f"{insert}{which} ORDER BY a.id LIMIT %s ON CONFLICT DO NOTHING", [limit])
-            if cursor.rowcount:
-                return cursor.rowcount
+            written = int(cursor.rowcount)
+            if written:
+                return written
     return 0
 
 
