@@ -120,7 +120,7 @@ _AFTER_TIME, _ACCOUNT_COLUMNS = 2, 8
 # To be changed with what a row is read as: fingerprints of another reading prove nothing.
 READING = b"prowler csv 1"
 _OU = ("ACCOUNT_OU_UID", "ACCOUNT_OU_NAME")
-_WINDOW = 1536
+_WINDOW = 1024
 
 _ESSENTIAL_V4 = frozenset({"ACCOUNT_UID", "CHECK_ID", "STATUS", "RESOURCE_UID"})
 _ESSENTIAL_V3 = frozenset({"ASSESSMENT_START_TIME", "CHECK_ID", "STATUS", "RESOURCE_ID"})
@@ -208,16 +208,15 @@ def _rows(records: Records, table: "_Table") -> Iterator[Iterable[Row]]:
             continue
         if cells is None:
             return
-        width = len(cells)
         if not any(cells) or (astray == table.position and not table.fits(cells)):
             continue
         astray = -1
         if not table.fits(cells):
-            yield [table.misfit(records, width)]
+            yield [table.misfit(records, len(cells))]
         elif not table.is_header(cells):
             row = table.observe(cells, records)
             yield [*table.noted(records), row]
-            if known and isinstance(row, Observation) and width == len(table.header.names):
+            if known and isinstance(row, Observation):
                 known.learn(records.data[records.start : records.at], row)
 
 
@@ -240,26 +239,27 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
         data, at, line = records.data, records.at, records.line
         while at < limit:
             window = data[at : at + _WINDOW]
+            cells = window.split(b";", 26)
             try:
-                (_auth, _time, uid, _name, _mail, _org, _org_name, _labels, alias, provider, check, title, _type, status, message,
-                 muted, service, _part, word, kind, asset, name, _details, labels, _partition, region, rest,
-                 ) = window.split(b";", 26)  # fmt: skip
-                stem, size, lines, salt, known_title, known_service, info = checks[check]
-                prefix, ending, account_salt, known_provider, account, seen_at = accounts[uid]
-                start = at + len(window) - len(rest)
+                stem, size, lines, salt, known_title, known_service, info = checks[cells[10]]
+                prefix, ending, account_salt, known_provider, account, seen_at = accounts[cells[2]]
+                start = at + len(window) - len(cells[26])
                 if not (data.startswith(stem, start) and data.startswith(ending, start + size) and window.startswith(prefix)):
                     break
                 fingerprint = digest(salt + account_salt + data[at + len(prefix) : start], digest_size=16).digest()
-                if (value := unchanged.get(fingerprint)) is not None:
+                if fingerprint in unchanged:
                     at = start + size + len(ending)
                     line += lines
                     position += 1
-                    yield fingerprint, value, info, account, regions[region]
+                    yield fingerprint, unchanged[fingerprint], info, account, regions[cells[25]]
                     continue
+                (_auth, _time, _uid, _name, _mail, _org, _org_name, _labels, alias, provider, _check, title, _type, status, message,
+                 muted, service, _part, word, kind, asset, name, _details, labels, _partition, region, _rest,
+                 ) = cells  # fmt: skip
                 verdict, is_muted, severity = statuses[status], mutes[muted], severities[word]
                 finding, text, thing, label = alias.decode(), message.decode(), asset.decode(), name.decode()
                 where, sort, pairs = regions[region], kinds[kind], tags[labels] if labels in tags else known.tags_of(labels)
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, IndexError):
                 break
             head = data[at:start]
             if (
@@ -309,7 +309,7 @@ class _Known:
     def learn(self, raw: bytes, row: Observation) -> None:
         """Remember a row that csv.reader made of `raw`, if its head is plain and its end is that of a row."""
         *cells, tail = raw.split(b";", len(_HEAD))
-        if len(cells) < len(_HEAD) or _unusual.search(raw, 0, len(raw) - len(tail)) or not raw.endswith(b"\n"):
+        if len(cells) < len(_HEAD) or _unusual.search(raw, 0, len(raw) - len(tail)):
             return
         if self._organised:
             # Without quotes in them, the last two delimiters are csv.reader's as well.

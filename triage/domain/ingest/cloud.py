@@ -108,19 +108,20 @@ class CloudMerge:
 
     def _again(self, unchanged: list[Unchanged]) -> None:
         """Records that say what they said the last time: they are counted, and what they cover is noted."""
-        grounds, checks, checks_seen, seen = self.grounds, self.catalogue.checks, self.checks_seen, self.seen
-        counts = [0] * 8
-        for fingerprint, value, check, account, region in unchanged:
-            ground = grounds[account]
-            ground.records.add(fingerprint, value)
-            checks_seen.add(checks[check].id)
-            ground.regions.add("" if value & records.HOMELESS else one_line(region)[:200])
-            counts[value & 0b111] += 1
-            if value > 0b1111 and value & records.VERDICT:  # of a finding, and no PASS
-                seen.add(value >> records.NUMBER_SHIFT)
-        for flags, count in enumerate(counts):
-            verdict = flags & records.VERDICT
-            self.tally.count(verdict, count, muted=bool(flags & records.MUTED))
+        by_account: dict[AccountInfo, list[Unchanged]] = {}
+        for record in unchanged:
+            by_account.setdefault(record[3], []).append(record)
+        for account, again in by_account.items():
+            ground, values = self.grounds[account], [record[1] for record in again]
+            ground.records.extend(b"".join([record[0] for record in again]), values)
+            for check in {record[2] for record in again}:
+                self.checks_seen.add(self.catalogue.checks[check].id)
+            ground.regions |= {"" if record[1] & records.HOMELESS else one_line(record[4])[:200] for record in again}
+            # What is of a finding (a number is there) and no PASS.
+            self.seen.update([value >> records.NUMBER_SHIFT for value in values if value > 0b1111 and value & records.VERDICT])
+            flags = [value & 0b111 for value in values]
+            for flag in set(flags):
+                self.tally.count(flag & records.VERDICT, flags.count(flag), muted=bool(flag & records.MUTED))
 
     # --- what the chunk names -----------------------------------------------------------------------------------------------
 

@@ -192,7 +192,12 @@ def squeezed(text: str) -> bytes:
     return blake2b("".join(text.split()).encode("utf-8", "replace"), digest_size=16).digest()
 
 
-_ENCODERS: dict[str, Callable[[Any], bytes]] = {"text": copying.text, "int": copying.integer, "blob": copying.blob, "json": copying.json}
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "text": copying.text,
+    "int": copying.integer,
+    "blob": copying.blob,
+    "json": copying.json,
+}
 
 
 def _columns(observation: Observation, ordinal: int) -> list[tuple[str, Any]]:

@@ -30,20 +30,15 @@ class Records:
         self.prints += fingerprint
         self.values.append(value)
 
+    def extend(self, fingerprints: bytes, values: list[int]) -> None:
+        self.prints += fingerprints
+        self.values.extend(values)
+
     def packed(self) -> bytes:
         values = array("q", self.values)
         if sys.byteorder == "big":
             values.byteswap()
         return bytes(self.prints) + values.tobytes()
-
-
-def unpacked(data: bytes) -> Iterable[tuple[bytes, int]]:
-    """Fingerprints and their values."""
-    count = len(data) // 24
-    values = array("q", data[count * 16 :])
-    if sys.byteorder == "big":
-        values.byteswap()
-    return zip((data[start : start + 16] for start in range(0, count * 16, 16)), values, strict=True)
 
 
 def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int]) -> dict[bytes, int]:
@@ -62,12 +57,20 @@ def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int]) -
             [list(accounts), scanner],
         )
         for (data,) in cursor:
-            fingerprints.update(
-                (fingerprint, value)
-                for fingerprint, value in unpacked(bytes(data))
-                if value >> NUMBER_SHIFT == 0 or value >> NUMBER_SHIFT in steady[value & VERDICT]
-            )
+            fingerprints |= _steady(bytes(data), steady)
     return fingerprints
+
+
+def _steady(data: bytes, steady: tuple[set[int], set[int], set[int]]) -> dict[bytes, int]:
+    count = len(data) // 24
+    values = array("q", data[count * 16 :])
+    if sys.byteorder == "big":
+        values.byteswap()
+    return {
+        data[start : start + 16]: value
+        for start, value in zip(range(0, count * 16, 16), values, strict=True)
+        if value < 1 << NUMBER_SHIFT or value >> NUMBER_SHIFT in steady[value & VERDICT]
+    }
 
 
 def _as_left(states: Iterable[int]) -> tuple[set[int], set[int], set[int]]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from struct import Struct
+from typing import Any
 from zlib import crc32
 
 from triage.domain import risk, sla
@@ -24,6 +26,10 @@ FINDING_COLUMNS = (
     "key_version", "presence", "pinned", "grade", "regressions", "first_scan_id", "changed_at", "event_seq", "version",
 )  # fmt: skip
 MEMO_LIMIT = 50_000
+
+_ASSET = Struct(">iqi16s").pack  # id, key
+_LOOKS = Struct(">iqih").pack  # looks, exposure
+_FINDING = Struct(">iqi16siqiq").pack  # id, identity, asset, check
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +57,18 @@ def looks(observation: Observation) -> int:
     return crc32(f"{observation.asset_name}\x1f{observation.asset_type}\x1f{observation.region}".encode("utf-8", "replace"))
 
 
+def fit(text: str, limit: int) -> str:
+    """A name as it is kept: one line, and no longer than its column."""
+    return one_line(text) if len(text) <= limit else one_line(text[:limit])
+
+
+def _remember(memo: dict[Any, bytes], key: Any, encoded: bytes) -> bytes:
+    if len(memo) > MEMO_LIMIT:
+        memo.clear()
+    memo[key] = encoded
+    return encoded
+
+
 def appearance(observation: Observation) -> tuple[str, str, str]:
     """Name, type and region of an asset, as they are kept."""
     return (
@@ -59,7 +77,10 @@ def appearance(observation: Observation) -> tuple[str, str, str]:
 
 
 class Writer:
-    """Adds rows; `flush` copies them: one statement a table and chunk."""
+    """Adds rows; `flush` copies them: one statement a table and chunk.
+
+    A row is the concatenation of encoded pieces. What many rows share is encoded once and remembered by what it is made of.
+    """
 
     def __init__(self, *, scan: int, at: datetime) -> None:
         self.at = at
@@ -72,6 +93,9 @@ class Writer:
             copying.small(KEY_VERSION) + copying.text(Presence.REPORTED) + copying.boolean(False) + copying.text("")
             + copying.small(0) + copying.big(scan) + copying.moment(at) + copying.integer(1) + copying.integer(1)
         )  # fmt: skip
+        self._kinds: dict[tuple[str, str, str], bytes] = {}
+        self._texts: dict[str, bytes] = {}
+        self._flags: dict[tuple[bool, bool, bool, Status], bytes] = {}
         self._clocks: dict[tuple[int, str, int, bool, datetime | None, bool], bytes] = {}
 
     def number(self, table: str) -> int:
@@ -82,15 +106,19 @@ class Writer:
         return pool.pop()
 
     def asset(self, observation: Observation, check: KnownCheck, facts: Facts, key: bytes, state: int) -> int:
-        """Add an asset; its number."""
+        """Add an asset; its number. `state`: what `looks` says of it."""
         number = self.number("triage_asset")
-        name, kind, region = appearance(observation)
+        kind = (observation.asset_type, check.service, observation.region)
         exposed = check.exposes and observation.verdict is Verdict.FAIL
         self._assets.rows.append(
-            copying.big(number) + copying.blob(key) + copying.text(one_line(observation.asset)[:UID_LIMIT]) + copying.text(name)
-            + copying.text(kind) + copying.text(check.service) + copying.text(region) + copying.big(state)
-            + copying.small(exposed) + facts.asset_columns + self._of_asset
-        )  # fmt: skip
+            _ASSET(8, number, 16, key)
+            + copying.text(fit(observation.asset, UID_LIMIT))
+            + copying.text(fit(observation.asset_name, UID_LIMIT))
+            + (self._kinds.get(kind) or self._kind(kind))
+            + _LOOKS(8, state, 2, exposed)
+            + facts.asset_columns
+            + self._of_asset
+        )
         return number
 
     def finding(
@@ -107,22 +135,38 @@ class Writer:
     ) -> int:
         """Add a finding; its number."""
         number = self.number("triage_finding")
+        flags = (observation.muted, observation.review, observation.stand_in, status)
         self._findings.rows.append(
-            copying.big(number) + copying.blob(identity) + copying.big(asset) + copying.big(check.id)
-            + copying.text(one_line(qualifier)) + copying.text(one_line(region)[:200]) + copying.text(prose(observation.message))
-            + copying.boolean(observation.muted) + copying.boolean(observation.review) + copying.boolean(observation.stand_in)
-            + copying.text(status) + facts.finding_columns + self._clock(observation, check, facts, running=status is Status.OPEN)
+            _FINDING(8, number, 16, identity, 8, asset, 8, check.id)
+            + copying.text(one_line(qualifier))
+            + (self._texts.get(region) or self._text(region))
+            + copying.text(prose(observation.message))
+            + (self._flags.get(flags) or self._flag(flags))
+            + facts.finding_columns
+            + self._clock(observation, check, facts, running=status is Status.OPEN)
             + self._of_finding
-        )  # fmt: skip
+        )
         return number
+
+    def _kind(self, kind: tuple[str, str, str]) -> bytes:
+        """Type, service and region of an asset."""
+        kind_, service, region = kind
+        encoded = copying.text(fit(kind_, 200)) + copying.text(service) + copying.text(fit(region, 200))
+        return _remember(self._kinds, kind, encoded)
+
+    def _text(self, text: str) -> bytes:
+        return _remember(self._texts, text, copying.text(text))
+
+    def _flag(self, flags: tuple[bool, bool, bool, Status]) -> bytes:
+        """Muted, review, stand-in and status."""
+        *bits, status = flags
+        return _remember(self._flags, flags, b"".join(map(copying.boolean, bits)) + copying.text(status))
 
     def _clock(self, observation: Observation, check: KnownCheck, facts: Facts, *, running: bool) -> bytes:
         severity = observation.severity
         key = (severity, facts.environment, facts.criticality, check.exposes, observation.seen_at, running)
         encoded = self._clocks.get(key)
         if encoded is None:
-            if len(self._clocks) > MEMO_LIMIT:
-                self._clocks.clear()
             # A report from the future would make everything that follows late; the scan's own time is bounded already.
             first = min(observation.seen_at or self.at, self.at)
             rule = (
@@ -130,11 +174,11 @@ class Writer:
             )
             due = copying.moment(first + rule.length if rule else None)
             score = risk.score(severity, facts.environment, exposed=check.exposes, criticality=facts.criticality)
-            encoded = self._clocks[key] = (
+            encoded = _remember(self._clocks, key, (
                 copying.small(severity) + copying.small(severity) + copying.integer(score) + copying.moment(first)
                 + copying.moment(self.at) + copying.moment(first if running else None) + due + due
                 + copying.big(rule.version if rule else None)
-            )  # fmt: skip
+            ))  # fmt: skip
         return encoded
 
     def flush(self) -> None:
