@@ -10,7 +10,7 @@ class OwnerRule(models.Model):
     """One step of the chain; the first that names a team wins.
 
     `params` by kind: tag {"keys": [...]}, account {}, account_tag {"keys": [...]}, path {"patterns": [{"pattern", "team"}, …]},
-    match {"query": "...", "team": slug}, fallback {"team": slug}.
+    pattern {"patterns": [{"pattern", "team"}, …]}, fallback {"team": slug}.
     """
 
     class Kind(models.TextChoices):

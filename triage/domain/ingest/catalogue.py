@@ -1,4 +1,4 @@
-"""What many rows share, known to the import by number: accounts, checks, tag sets and owner trails.
+"""What many rows share, known to the import by number: accounts, checks and tag sets.
 
 Each is stored once. New ones of a chunk are inserted in one statement a kind, whatever other imports do at the same time.
 """
@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
 
 from django.db import connection
 
 from triage.domain.ingest.cleaning import one_line, prose
 from triage.domain.ingest.identity import account_uid
 from triage.domain.ownership.chain import AccountFacts, Chain, account_facts
-from triage.domain.ownership.steps import Resolution, to_json
 from triage.domain.search.words import vector_sql
 from triage.models import Account, Check
 from triage.ports import AccountInfo, CheckInfo, Severity
@@ -170,47 +168,36 @@ class Catalogue:
                 f"UPDATE triage_check SET words = {vector_sql(['key', 'title'])} WHERE id = ANY(%s)", [list(ids.values())]
             )
 
-    # --- tag sets and owner trails ----------------------------------------------------------------------------------------------
+    # --- tag sets ----------------------------------------------------------------------------------------------
 
     def tag_sets(self, wanted: Iterable[Tags]) -> dict[Tags, int]:
-        """Numbers of these tag sets, storing the new ones: two statements."""
-        rows = {tags: digest([[key, value] for key, value in tags]) for tags in wanted}
-        return _interned(
-            rows,
-            "INSERT INTO triage_tagset (digest, tags, folded) SELECT * FROM unnest(%s::bytea[], %s::jsonb[], %s::jsonb[])"
-            " ON CONFLICT (digest) DO NOTHING",
-            "SELECT digest, id FROM triage_tagset WHERE digest = ANY(%s)",
-            lambda tags: (
-                json.dumps([[one_line(key), one_line(value)] for key, value in tags], ensure_ascii=False),
-                json.dumps({one_line(key).casefold(): one_line(value).casefold() for key, value in tags}, ensure_ascii=False),
-            ),
-        )
-
-    def trails(self, wanted: Iterable[Resolution]) -> dict[bytes, int]:
-        """Numbers of these owner trails by their digest, storing the new ones: two statements."""
-        answers = {answer.digest: answer for answer in wanted}
-        return _interned(
-            {key: key for key in answers},
-            "INSERT INTO triage_ownertrail (digest, team_id, steps) SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::jsonb[])"
-            " ON CONFLICT (digest) DO NOTHING",
-            "SELECT digest, id FROM triage_ownertrail WHERE digest = ANY(%s)",
-            lambda key: (answers[key].team_id, json.dumps(to_json(answers[key].steps), ensure_ascii=False)),
-        )
+        """Numbers of these tag sets, storing the new ones: three statements at most."""
+        digests = {tags: digest([[key, value] for key, value in tags]) for tags in wanted}
+        known = _tag_sets(digests.values())
+        new = {key: tags for tags, key in digests.items() if key not in known}
+        if new:
+            pairs = [[(one_line(key), one_line(value)) for key, value in tags] for tags in new.values()]
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO triage_tagset (digest, tags, folded) SELECT * FROM unnest(%s::bytea[], %s::jsonb[], %s::jsonb[])"
+                    " ON CONFLICT (digest) DO NOTHING",
+                    [
+                        list(new),
+                        [json.dumps(tags, ensure_ascii=False) for tags in pairs],
+                        [
+                            json.dumps({key.casefold(): value.casefold() for key, value in tags}, ensure_ascii=False)
+                            for tags in pairs
+                        ],
+                    ],
+                )
+            known |= _tag_sets(new)
+        return {tags: known[key] for tags, key in digests.items()}
 
 
-def _interned(rows: dict[Any, bytes], insert: str, select: str, columns: Any) -> dict[Any, int]:
-    if not rows:
-        return {}
+def _tag_sets(digests: Iterable[bytes]) -> dict[bytes, int]:
     with connection.cursor() as cursor:
-        cursor.execute(select, [list(rows.values())])
-        ids = {bytes(key): number for key, number in cursor.fetchall()}
-        missing = {key: item for item, key in rows.items() if key not in ids}
-        if missing:
-            values = [columns(item) for item in missing.values()]
-            cursor.execute(insert, [list(missing), *map(list, zip(*values, strict=True))])
-            cursor.execute(select, [list(missing)])
-            ids |= {bytes(key): number for key, number in cursor.fetchall()}
-    return {item: ids[key] for item, key in rows.items()}
+        cursor.execute("SELECT digest, id FROM triage_tagset WHERE digest = ANY(%s)", [list(digests)])
+        return {bytes(key): number for key, number in cursor.fetchall()}
 
 
 def _described(info: CheckInfo, severity: Severity) -> bytes:

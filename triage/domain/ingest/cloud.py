@@ -16,6 +16,7 @@ from triage.domain.ingest.changes import Changes, Sink
 from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.records import Records
 from triage.domain.ingest.writing import MEMO_LIMIT, Facts, Writer, looks
+from triage.domain.ownership.trails import trail_ids
 from triage.models import Status
 from triage.ports import AccountInfo, Observation, Run, Unchanged, Verdict
 
@@ -173,7 +174,7 @@ class CloudMerge:
         answers = {
             (ground, tags, asset): resolve(account=ground.account.facts, tags=tags, asset=asset) for ground, tags, asset in wanted
         }
-        trails = self.catalogue.trails(answers.values())
+        trails = trail_ids(answers.values())
         for (ground, tags, asset), answer in answers.items():
             account = ground.account
             ground.facts[(tags, asset) if asset else tags] = Facts(

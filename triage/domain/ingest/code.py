@@ -19,6 +19,7 @@ from triage.domain.ingest.cleaning import one_line, prose
 from triage.domain.ingest.code_matcher import Traits, match
 from triage.domain.ingest.settlement import Settled, sight, write
 from triage.domain.ingest.writing import Facts, Writer, looks
+from triage.domain.ownership.trails import trail_ids
 from triage.domain.sets import chunks
 from triage.models import CodePlace, CodeStream, Grade, ScanScope
 from triage.ports import AccountInfo, Observation, Place, Run, Text, Unchanged, Verdict
@@ -121,7 +122,9 @@ class CodeMerge:
                 self.sink(observation, number, change, stage)
         self._writer.flush()
         self._places.flush()
+        log.because("moved in the code")
         _move(moved, stream=stream.pk)
+        log.because()
         conclusive = self.run.conclusive and complete is not False
         covering = conclusive and bool(self.run.repository or complete)
         if covering:
@@ -163,7 +166,7 @@ class CodeMerge:
                 account=account.id,
                 tag_set=self.catalogue.tag_sets([observation.tags])[observation.tags],
                 team=answer.team_id,
-                trail=self.catalogue.trails([answer])[answer.digest],
+                trail=trail_ids([answer])[answer.digest],
                 environment=account.environment,
                 criticality=estate.criticality_of(observation.tags, account.criticality),
             )
@@ -224,30 +227,15 @@ def _held(stream: int) -> dict[int, Held]:
     )  # fmt: skip
     states = known.states(CodePlace.objects.filter(stream=stream).values("finding_id"))
     held = {}
-    for (
-        number,
-        rule,
-        message,
-        path,
-        start,
-        end,
-        column,
-        address,
-        snippet,
-        context,
-        prints,
-        trusted,
-        ordinal,
-        asset,
-    ) in rows.iterator(5000):
-        place = Place(path, start, end, column, address, snippet, context, tuple((n, v) for n, v in prints), trusted)
+    for number, rule, message, *where, prints, trusted, ordinal, asset in rows.iterator(5_000):
+        place = Place(*where, tuple((name, value) for name, value in prints), trusted)
         state = states[number]
         held[number] = Held(state, Traits(rule, message, place, ordinal, state & known.STATUS_MASK == known.VERIFIED), asset)
     return held
 
 
 def _move(moved: list[tuple[int, Observation, int, int]], *, stream: int) -> None:
-    """Known findings stand elsewhere now: no event, as nothing about them was decided."""
+    """Known findings stand elsewhere now. That is no event in itself; a file that belongs to others changes their owner."""
     for chunk in chunks(moved):
         rows = [
             (number, asset, prose(observation.message), *(_plain(kind, value) for kind, value in _columns(observation, ordinal)))
@@ -260,7 +248,10 @@ def _move(moved: list[tuple[int, Observation, int, int]], *, stream: int) -> Non
                 " %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::jsonb[], %s::text[], %s::int[], %s::jsonb[])"
                 " AS n(id, asset_id, message, path, start_line, end_line, start_column, address, snippet, context, text_hash,"
                 " context_hash, fingerprints, trusted, ordinal, others)),"
-                " shifted AS (UPDATE triage_finding f SET asset_id = n.asset_id, message = n.message FROM now n WHERE f.id = n.id"
+                " shifted AS (UPDATE triage_finding f SET asset_id = n.asset_id, message = n.message,"
+                " team_id = CASE WHEN f.pinned THEN f.team_id ELSE a.team_id END,"
+                " trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE a.trail_id END"
+                " FROM now n JOIN triage_asset a ON a.id = n.asset_id WHERE f.id = n.id"
                 " AND (f.asset_id, f.message) IS DISTINCT FROM (n.asset_id, n.message))"
                 " UPDATE triage_codeplace p SET path = n.path, start_line = n.start_line, end_line = n.end_line,"
                 " start_column = n.start_column, address = n.address, snippet = n.snippet, context = n.context,"

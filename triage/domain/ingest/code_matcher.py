@@ -24,13 +24,13 @@ SPEAKING = 24  # characters of text that do not meet by chance in two files
 
 # What speaks for a pair in the alignment, in units of about "half the text is the same". Tuned on half of the made pairs.
 MADE = 3.0  # it was made by a key
-STEADY = 0.9  # it moved as far as the pair before it
+STEADY = 0.6  # it moved as far as the pair before it
 TIE = 1e-6  # what differs by less is equal: then the earlier place is taken, as copies are pasted below
 FAR = 0.01  # for each doubling of how far it moved otherwise than the pair before it: the nearer of two equal ones
 EVEN = 0.3  # the rule has as many results in the file as before
 BEFORE = 0.8  # the line before is the same
 AFTER = 0.6  # the line after is the same
-COPIED = 1.0  # the line before is the same as the flagged one, and was not
+COPIED = 1.5  # the line before is the same as the flagged one, and was not
 UNLIKE = -100.0
 TEXT_NEEDED = 2.2
 WORDS_NEEDED = 1.0

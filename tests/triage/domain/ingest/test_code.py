@@ -129,6 +129,20 @@ def test_owner_follows_from_the_path():
     assert Finding.objects.get(place__path="infra/x.tf").team is None
 
 
+def test_owner_follows_to_another_file():
+    for slug in ("web", "infra"):
+        Team.objects.create(slug=slug, name=slug)
+    patterns = [{"pattern": "/src/", "team": "web"}, {"pattern": "/infra/", "team": "infra"}]
+    OwnerRule.objects.create(position=1, kind="path", name="owners", params={"patterns": patterns})
+    imported(sarif([EVAL, SHELL], repository=SHOP))
+
+    imported(sarif([{**EVAL, "path": "infra/a.py"}, SHELL], repository=SHOP, at=NEXT))
+
+    finding = Finding.objects.get(place__path="infra/a.py")
+    assert finding.team.slug == "infra"
+    assert Event.objects.get(kind="owner").subject_id == finding.pk
+
+
 def test_matches_say_which_stage_found_each_result():
     imported(sarif([EVAL, SHELL], repository=SHOP))
     told = []
