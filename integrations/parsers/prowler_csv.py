@@ -248,10 +248,12 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
                     break
                 fingerprint = digest(salt + account_salt + data[at + len(prefix) : start], digest_size=16).digest()
                 if fingerprint in unchanged:
+                    # Looked up before the row is passed: a region not known yet sends the row to csv.reader.
+                    where = regions[cells[25]]
                     at = start + size + len(ending)
                     line += lines
                     position += 1
-                    yield fingerprint, unchanged[fingerprint], info, account, regions[cells[25]]
+                    yield fingerprint, unchanged[fingerprint], info, account, where
                     continue
                 (_auth, _time, _uid, _name, _mail, _org, _org_name, _labels, alias, provider, _check, title, _type, status, message,
                  muted, service, _part, word, kind, asset, name, _details, labels, _partition, region, _rest,
