@@ -148,7 +148,7 @@ SESSION_COOKIE_HTTPONLY = True
 
 # Reports are streamed to disk and limited by the domain, with a message; these are the limits for everything else.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["cspm.uploads.ToDisk"]
 FILE_UPLOAD_TEMP_DIR = str(paths.folder(CSPM_HOME, "uploads"))
 REPORT_MAX_BYTES = env.int("CSPM_REPORT_MAX_BYTES", default=4 * 2**30)
 EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
@@ -187,9 +187,19 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "CSPM Triage",
+    "DESCRIPTION": "Reports in, findings out. Failures are problem documents (RFC 9457); times are RFC 3339 in UTC.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PUBLIC": False,
+    # Their labels are in the language of whoever asks, and the document is in one.
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "Status": "triage.models.Status",
+        "Presence": "triage.models.Presence",
+        "Environment": "triage.models.Environment",
+        "ImportState": "triage.models.ScanState",
+    },
 }
 
 EMAIL_CONFIG = env.email_url("CSPM_EMAIL_URL", default="consolemail://")

@@ -2,4 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("", include("triage.web.urls"))]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/", include("triage.api.urls")),
+    path("", include("triage.web.urls")),
+]

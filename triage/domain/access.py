@@ -37,16 +37,22 @@ RIGHTS: dict[str, frozenset[Right]] = {
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, through which door, with which rights. `name`: what events record. `teams`: of its contributor roles."""
+    """Who acts, through which door, with which rights. `name`: what events record. `teams`: of its contributor roles.
+
+    `only`: rights beyond which no role goes, such as those of a token's scopes; None limits nothing.
+    """
 
     name: str
     door: str
     roles: frozenset[str]
     teams: frozenset[int] = field(default_factory=frozenset)
     user: int | None = None
+    only: frozenset[Right] | None = None
 
     def may(self, right: Right, *, team: int | None = None) -> bool:
         """Whether a role grants the right; a contributor's rights beyond reading hold in the own teams only."""
+        if self.only is not None and right not in self.only:
+            return False
         for role in self.roles:
             if right in RIGHTS[role] and (role != Role.CONTRIBUTOR or right == Right.VIEW or team in self.teams):
                 return True
@@ -55,7 +61,9 @@ class Actor:
     def demand(self, right: Right, *, team: int | None = None) -> None:
         """Raises NotAllowed without the right."""
         if not self.may(right, team=team):
-            raise NotAllowed(_("You have no right to do this (%(right)s). An administrator can give you a role that has it."), right=right)
+            raise NotAllowed(
+                _("You have no right to do this (%(right)s). An administrator can give you a role that has it."), right=right
+            )
 
 
 def of_user(user: User, *, door: str) -> Actor:

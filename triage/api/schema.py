@@ -1,0 +1,249 @@
+"""What the OpenAPI document says: the shapes of answers, the words of operations. Tests hold every answer against it."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from rest_framework import serializers
+
+from triage.api import uploads
+from triage.api.problems import KINDS, MEDIA_TYPE
+from triage.api.views import LARGEST_PAGE, PAGE
+from triage.domain import tokens
+from triage.domain.ingest.summary import Summary
+from triage.domain.rows import SLA
+from triage.domain.search.pages import COUNTED, ORDERS
+from triage.models import Environment, Presence, ScanState, Severity, Status
+
+
+class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers by being defined
+    target_class = "triage.api.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:  # noqa: ARG002 - the framework's signature
+        scopes = ", ".join(f"`{scope}`" for scope in sorted(tokens.SCOPES))
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": f"A token made with `cspm token create`. It has scopes ({scopes}) and never more rights than its person.",
+        }
+
+
+class FindingRow(serializers.Serializer[Any]):
+    """The same fields as `cspm findings --json`."""
+
+    id = serializers.RegexField(r"^F-[0-9]{6,}$")
+    status = serializers.ChoiceField(Status.choices)
+    presence = serializers.ChoiceField(Presence.choices, help_text="What the last scan that covered it saw.")
+    severity = serializers.ChoiceField([level.name.lower() for level in Severity])
+    check = serializers.CharField(help_text="The scanner's id of the check.")
+    title = serializers.CharField()
+    asset = serializers.CharField(help_text="The asset's identifier, such as an ARN or a repository.")
+    account = serializers.CharField()
+    region = serializers.CharField(allow_blank=True)
+    environment = serializers.ChoiceField(Environment.choices, allow_blank=True)
+    team = serializers.CharField(allow_null=True, help_text="The owner's slug; null when nobody owns it.")
+    owner_reason = serializers.CharField(help_text="Why the owner is the owner, in the language of Accept-Language.")
+    first_seen = serializers.DateTimeField()
+    last_seen = serializers.DateTimeField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    sla = serializers.ChoiceField(SLA, help_text="`stopped`: it has a due date whose clock does not run any more.")
+
+
+class FindingPage(serializers.Serializer[Any]):
+    results = FindingRow(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    total = serializers.IntegerField(help_text=f"How many match, counted up to {COUNTED}.")
+    total_is_capped = serializers.BooleanField(help_text="There are more than `total`.")
+
+
+class ImportProgress(serializers.Serializer[Any]):
+    stage = serializers.CharField()
+    rows = serializers.IntegerField()
+    bytes = serializers.IntegerField()
+    percent = serializers.IntegerField(min_value=0, max_value=99)
+
+
+class ImportLinks(serializers.Serializer[Any]):
+    self = serializers.URLField()
+    page = serializers.URLField(help_text="For people.")
+
+
+# Fields named after what the import counts: what is counted there is said here.
+ImportCounts = type(
+    "ImportCounts",
+    (serializers.Serializer,),
+    {name: serializers.IntegerField(required=False) for name in Summary().as_json()}
+    | {"__doc__": "Empty until the import is done. `open`: to be fixed in the report's scope afterwards.", "__module__": __name__},
+)
+
+
+class ImportJob(serializers.Serializer[Any]):
+    """A report that was brought, and what became of it."""
+
+    id = serializers.RegexField(r"^S-[0-9]+$")
+    state = serializers.ChoiceField(
+        ScanState.choices,
+        help_text="`received` and `running` go on; `done`, `duplicate` (the same bytes were imported before) and `failed` stay.",
+    )
+    file_name = serializers.CharField()
+    size = serializers.IntegerField()
+    sha256 = serializers.RegexField(r"^[0-9a-f]{64}$")
+    declared = serializers.DictField(help_text="What its sender said of it.")
+    scanner = serializers.CharField(allow_blank=True)
+    format = serializers.CharField(allow_blank=True)
+    version = serializers.CharField(allow_blank=True)
+    scanned_at = serializers.DateTimeField(allow_null=True, help_text="When the scanner looked.")
+    received_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    progress = ImportProgress(allow_null=True)
+    counts = ImportCounts()
+    notes = serializers.ListField(child=serializers.CharField(), help_text="What the report could not prove, and why.")
+    problem = serializers.CharField(allow_null=True, help_text="Why it was refused.")
+    duplicate_of = serializers.CharField(allow_null=True)
+    links = ImportLinks()
+
+
+class ImportPage(serializers.Serializer[Any]):
+    results = ImportJob(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class ProblemPlace(serializers.Serializer[Any]):
+    """One thing that is wrong, and where."""
+
+    detail = serializers.CharField()
+    pointer = serializers.CharField(required=False, help_text="A field of the body, as `#/name`.")
+    parameter = serializers.CharField(required=False, help_text="A parameter of the address.")
+    position = serializers.IntegerField(required=False, help_text="Where in the text, from 0.")
+    length = serializers.IntegerField(required=False)
+    suggestions = serializers.ListField(child=serializers.CharField(), required=False)
+
+
+class Problem(serializers.Serializer[Any]):
+    """RFC 9457. `code` is stable; `title` and `detail` are in the language of Accept-Language."""
+
+    type = serializers.CharField(help_text="Where this kind of problem is explained.")
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    instance = serializers.CharField()
+    code = serializers.ChoiceField(list(KINDS))
+    errors = ProblemPlace(many=True)  # type: ignore[assignment]  # a declared field, which the metaclass takes away
+    trace_id = serializers.CharField(required=False, help_text="Under which the log knows more (500).")
+
+
+LANGUAGE = OpenApiParameter("Accept-Language", str, OpenApiParameter.HEADER, description="`fr` or `en`: the language of sentences.")
+CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous` of another page.")
+LIMIT = OpenApiParameter(
+    "limit", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": PAGE}, description="Results on a page."
+)
+LINK = OpenApiParameter("Link", str, OpenApiParameter.HEADER, response=[200], description="The neighbouring pages (RFC 8288).")
+CHOICES = {"complete": {"type": "boolean"}, "mapping": {"type": "string"}}
+MEANINGS = {
+    "complete": "Whether the report is everything that the scanner looked at. Left out, the report itself has to show it.",
+    "mapping": "For a CSV or JSON of any other shape: a JSON object that says which column holds what.",
+    "account": "Whose report it is, where it does not say so itself.",
+    "branch": "Code: the branch that was scanned.",
+    "category": "Code: what tells two runs of the same tool on one repository apart.",
+    "repository": "Code: the repository that was scanned.",
+    "zone": "The time zone of times that name none, such as Europe/Paris.",
+}
+
+
+def _answers(good: dict[int, Any], *problems: int) -> dict[Any, Any]:
+    """The good answers, and the problems that may come instead."""
+    bad = {
+        (status, MEDIA_TYPE): OpenApiResponse(Problem, "; ".join(f"`{code}`" for code, kind in KINDS.items() if kind.status == status))
+        for status in sorted({400, 401, 403, 405, 500, *problems})
+    }
+    return {**good, **bad}
+
+
+def _number(letter: str, description: str) -> OpenApiParameter:
+    shape = {"type": "string", "pattern": f"^([{letter}{letter.lower()}]-)?[0-9]{{1,18}}$"}
+    return OpenApiParameter("number", shape, OpenApiParameter.PATH, description=description)
+
+
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {
+    "type": "object",
+    "required": [uploads.FILE],
+    "additionalProperties": False,
+    "properties": {
+        uploads.FILE: {**_FILE, "description": "The scanner's report; .gz and .zip as well."},
+        **{name: {**CHOICES.get(name, {"type": "string"}), "description": MEANINGS[name]} for name in uploads.FIELDS},
+    },
+}
+
+IMPORT_REPORT: dict[str, Any] = {
+    "operation_id": "import_report",
+    "summary": "Import a report",
+    "description": "Takes a scanner's report of any known format, keeps it, and answers with the job that imports it. Its format is "
+    "known by its content. Send it as a form with the field `file`, or as the body itself with `name` and the fields in the "
+    "address. The same bytes with the same fields change nothing when they come again: such a job ends as `duplicate`.\n\n"
+    "Scope: `imports:write`.",
+    "parameters": [
+        LANGUAGE,
+        OpenApiParameter(
+            "Idempotency-Key", str, OpenApiParameter.HEADER,
+            description="The same key with the same request is answered the same, and done once. Kept for seven days.",
+        ),
+        OpenApiParameter(uploads.NAME, str, description="The file's name, where the body is the report."),
+        *(
+            OpenApiParameter(name, CHOICES.get(name, str), description=f"Where the body is the report. {MEANINGS[name]}")
+            for name in uploads.FIELDS
+        ),
+        OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[202], description="The job to poll."),
+        OpenApiParameter("Idempotency-Replayed", str, OpenApiParameter.HEADER, response=[202], description="`true`: answered before."),
+    ],
+    "request": {uploads.MULTIPART: _FORM, **dict.fromkeys(uploads.RAW_TYPES, _FILE)},
+    "responses": _answers({202: ImportJob}, 409, 411, 413, 415, 422),
+}  # fmt: skip
+LIST_IMPORTS: dict[str, Any] = {
+    "operation_id": "list_imports",
+    "summary": "List imports",
+    "description": "Newest first.\n\nScope: `imports:read`.",
+    "parameters": [LANGUAGE, CURSOR, LIMIT, LINK],
+    "responses": _answers({200: ImportPage}),
+}
+READ_IMPORT: dict[str, Any] = {
+    "operation_id": "read_import",
+    "summary": "Look at an import",
+    "description": "The job to poll: ask again after as many seconds as Retry-After says, until that header is missing.\n\n"
+    "Scope: `imports:read`.",
+    "parameters": [
+        _number("S", "`S-12` or 12."),
+        LANGUAGE,
+        OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[200], description="Seconds, while it goes on."),
+    ],
+    "responses": _answers({200: ImportJob}, 404),
+}  # fmt: skip
+LIST_FINDINGS: dict[str, Any] = {
+    "operation_id": "list_findings",
+    "summary": "List findings",
+    "description": "Those that a query means, in the language of the search box: `severity>=high env:prod team:payments age>30d`. "
+    "Without one, all.\n\nScope: `findings:read`.",
+    "parameters": [
+        LANGUAGE,
+        OpenApiParameter("q", str, description="The query, in English or French."),
+        OpenApiParameter("order", str, enum=list(ORDERS), default="score"),
+        CURSOR,
+        LIMIT,
+        LINK,
+    ],
+    "responses": _answers({200: FindingPage}),
+}
+READ_FINDING: dict[str, Any] = {
+    "operation_id": "read_finding",
+    "summary": "Look at a finding",
+    "description": "One that was merged into another is found under its old id.\n\nScope: `findings:read`.",
+    "parameters": [
+        _number("F", "`F-000123` or 123."),
+        LANGUAGE,
+        OpenApiParameter("Content-Location", str, OpenApiParameter.HEADER, response=[200], description="Its address under its own id."),
+    ],
+    "responses": _answers({200: FindingRow}, 404),
+}  # fmt: skip

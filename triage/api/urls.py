@@ -1,0 +1,45 @@
+"""Addresses of the API, under /api/."""
+
+from django.urls import path, re_path, register_converter
+from drf_spectacular.views import SpectacularYAMLAPIView
+from rest_framework.permissions import AllowAny
+
+from triage.api import docs, findings, imports, views
+
+
+class Number:
+    """`S-12` or `F-000123`, and the plain number."""
+
+    regex = r"(?:[SsFf]-)?[0-9]{1,18}"
+    letter = "S"
+
+    def to_python(self, value: str) -> int:
+        letter, _dash, digits = value.rpartition("-")
+        if letter.upper() not in ("", self.letter):
+            raise ValueError(value)
+        return int(digits)
+
+    def to_url(self, value: object) -> str:
+        return f"{self.letter}-{value}"
+
+
+class FindingNumber(Number):
+    letter = "F"
+
+    def to_url(self, value: object) -> str:
+        return f"F-{value:06d}" if isinstance(value, int) else str(value)
+
+
+register_converter(Number, "api_scan")
+register_converter(FindingNumber, "api_finding")
+
+urlpatterns = [
+    path("v1/imports", imports.Imports.as_view(), name="api-imports"),
+    path("v1/imports/<api_scan:number>", imports.Import.as_view(), name="api-import"),
+    path("v1/findings", findings.Findings.as_view(), name="api-findings"),
+    path("v1/findings/<api_finding:number>", findings.OneFinding.as_view(), name="api-finding"),
+    # The product's shape is no secret, and tools read it before they have a token.
+    path("v1/schema", SpectacularYAMLAPIView.as_view(permission_classes=[AllowAny], authentication_classes=[]), name="api-schema"),
+    path("docs", docs.documentation, name="api-docs"),
+    re_path("", views.Nothing.as_view(), name="api-nothing"),
+]
