@@ -69,6 +69,7 @@ class Catalogue:
             for row in Check.objects.filter(scanner=scanner).only("key", "service", "digest", "exposes")
         }
         self._described: set[int] = set()
+        self._tag_sets: dict[Tags, int] = {}
 
     # --- accounts -----------------------------------------------------------------------------------------------------------
 
@@ -192,6 +193,12 @@ class Catalogue:
                 )
             known |= _tag_sets(new)
         return {tags: known[key] for tags, key in digests.items()}
+
+    def tag_set(self, tags: Tags) -> int:
+        """The number of one tag set, remembered: for code, where hardly anything has tags."""
+        if tags not in self._tag_sets:
+            self._tag_sets |= self.tag_sets([tags])
+        return self._tag_sets[tags]
 
 
 def _tag_sets(digests: Iterable[bytes]) -> dict[bytes, int]:

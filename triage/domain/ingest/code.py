@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
 from django.utils.translation import gettext_noop as _
@@ -36,27 +36,46 @@ UNDECLARED = _(
 )
 
 
+# Up to here a run is held in memory and matched as a whole. A larger one is sifted as it is read: what stands where it stood and
+# says what it said is the same, and the matcher sees the rest alone.
+WHOLE = 20_000
+MOST_HELD = 60_000
+
+
 @dataclass(slots=True, eq=False)
 class Held:
-    """A known finding of the stream: its packed number and state, and what it is recognised by."""
+    """A known finding of the stream, with what it is recognised by."""
 
-    state: int
     traits: Traits
     asset: int
 
 
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One repository's results of this run. `left`: number -> packed state of known findings that no result was found to be yet."""
+
+    pk: int
+    account: KnownAccount
+    late: bool
+    left: dict[int, int]
+    results: list[tuple[int, Observation]] = field(default_factory=list)  # not matched yet, with their ordinal
+    count: int = 0
+    exact: dict[bytes, list[int]] | None = None
+
+
 class CodeMerge:
-    """One run's merge: `take` gathers, `close` matches and writes."""
+    """One run's merge: `take` the results, then `close` matches what is not matched yet, and writes."""
 
     def __init__(self, run: Run, *, scan: int, at: datetime, catalogue: Catalogue, sink: Sink | None = None) -> None:
         self.run, self.scan, self.at, self.catalogue, self.sink = run, scan, at, catalogue, sink
         self.changes = Changes()
         self.tally = self.changes.tally
-        self._gathered: dict[KnownAccount, list[Observation]] = {}
+        self._streams: dict[KnownAccount, Stream] = {}
         self._writer = Writer(scan=scan, at=at)
         self._places = copying.Copier("triage_codeplace", PLACE_COLUMNS)
         self._assets: dict[bytes, int] = {}
         self._facts: dict[tuple[int, str], Facts] = {}
+        self._trails: dict[bytes, int] = {}
 
     def take(self, chunk: list[Observation], _unchanged: list[Unchanged]) -> None:
         """Gather results; a PASS says nothing that their absence does not."""
@@ -68,81 +87,129 @@ class CodeMerge:
                 continue
             self.tally.fail += 1
             self.tally.muted += observation.muted
-            self._gathered.setdefault(self.catalogue.accounts[observation.account], []).append(observation)
+            stream = self._stream(self.catalogue.accounts[observation.account])
+            if stream.late:
+                self.tally.late += 1
+                continue
+            stream.results.append((stream.count, observation))
+            stream.count += 1
+        for stream in self._streams.values():
+            if not stream.left:
+                self._open_all(stream)
+            elif len(stream.results) > WHOLE:
+                self._sift(stream)
 
     def close(self, log: Recording, *, complete: bool | None) -> Settled:
-        """Match each repository's results with its stream and write. `complete`: as the importer declared, None if not."""
-        if not self._gathered:
+        """Match what is left and write. `complete`: as the importer declared, None if not."""
+        if not self._streams:
             repository = AccountInfo("code", self.run.repository)
             self.catalogue.meet_accounts([repository])
-            self._gathered[self.catalogue.accounts[repository]] = []
+            self._stream(self.catalogue.accounts[repository])
         done = Settled()
-        for account, observations in self._gathered.items():
-            self._close_stream(account, observations, log=log, complete=complete, done=done)
+        for stream in self._streams.values():
+            if not stream.late:
+                self._match(stream, log)
+                self._conclude(stream, done, log=log, complete=complete)
         written = write(self.changes, log=log, scan=self.scan, at=self.at)
         done.regressed, done.back = written.regressed, written.back
         return done
 
-    def _close_stream(
-        self, account: KnownAccount, observations: list[Observation], *, log: Recording, complete: bool | None, done: Settled
-    ) -> None:
-        stream, _made = CodeStream.objects.get_or_create(
-            scanner=self.run.scanner, account_id=account.id, category=self.run.category[:300], branch=self.run.branch[:300]
-        )
-        if ScanScope.objects.filter(stream=stream, complete=True, at__gt=self.at).exists():
-            self.tally.late += len(observations)
-            return
-        keys = {identity.asset_key(identity.prefix(account.provider, account.uid), o.asset) for o in observations}
-        for chunk in chunks(keys - self._assets.keys()):
-            self._assets |= known.assets(chunk)
-        held = _held(stream.pk)
+    def _stream(self, account: KnownAccount) -> Stream:
+        stream = self._streams.get(account)
+        if stream is None:
+            row, _made = CodeStream.objects.get_or_create(
+                scanner=self.run.scanner, account_id=account.id, category=self.run.category[:300], branch=self.run.branch[:300]
+            )
+            late = ScanScope.objects.filter(stream=row, complete=True, at__gt=self.at).exists()
+            left = known.states(CodePlace.objects.filter(stream=row).values("finding_id"))
+            stream = self._streams[account] = Stream(row.pk, account, late, left)
+        return stream
+
+    def _sift(self, stream: Stream) -> None:
+        """Take out the results that stand where they stood and say what they said."""
+        if stream.exact is None:
+            stream.exact = _exact(stream.pk)
+        rest = []
+        for ordinal, observation in stream.results:
+            numbers = stream.exact.get(_exact_key(observation.check.key, observation.message, observation.place or NO_PLACE))
+            if numbers:
+                self._again(stream, observation, numbers.pop(), "same")
+            else:
+                rest.append((ordinal, observation))
+        stream.results = rest
+        if len(rest) > MOST_HELD:
+            self._match(stream, None)
+
+    def _match(self, stream: Stream, log: Recording | None) -> None:
+        """Match what is gathered with what is left, one to one; the rest is new."""
+        results, stream.results = stream.results, []
+        held = _held(stream) if results and stream.left else {}
         fates = match(
             [(number, finding.traits) for number, finding in held.items()],
-            [
-                Traits(observation.check.key, observation.message, observation.place or NO_PLACE, ordinal)
-                for ordinal, observation in enumerate(observations)
-            ],
+            [Traits(o.check.key, o.message, o.place or NO_PLACE, ordinal) for ordinal, o in results],
         )
+        self._meet_assets(stream, results)
         moved: list[tuple[int, Observation, int, int]] = []
-        log.because()
-        for ordinal, (observation, (number, stage)) in enumerate(zip(observations, fates, strict=True)):
-            asset = self._asset(account, observation)
+        for (ordinal, observation), (number, stage) in zip(results, fates, strict=True):
+            asset = self._asset(stream.account, observation)
             if number is None:
-                self._open(stream.pk, account, observation, asset, ordinal)
+                self._open(stream, observation, asset, ordinal)
                 continue
-            finding = held.pop(number)
-            change = self.changes.fails_again(observation, finding.state)
-            if (
-                asset != finding.asset
-                or (observation.place or NO_PLACE) != finding.traits.place
-                or ordinal != finding.traits.ordinal
-            ):
+            old = held[number]
+            if (asset, observation.place or NO_PLACE, ordinal) != (old.asset, old.traits.place, old.traits.ordinal):
                 moved.append((number, observation, asset, ordinal))
-            if self.sink:
-                self.sink(observation, number, change, stage)
-        self._writer.flush()
-        self._places.flush()
-        log.because("moved in the code")
+            self._again(stream, observation, number, stage)
+        self._flush()
+        if log:
+            log.because("moved in the code")
         _move(moved, stream=stream.pk)
-        log.because()
+        if log:
+            log.because()
+
+    def _again(self, stream: Stream, observation: Observation, number: int, stage: str) -> None:
+        change = self.changes.fails_again(observation, stream.left.pop(number))
+        if self.sink:
+            self.sink(observation, number, change, stage)
+
+    def _open_all(self, stream: Stream) -> None:
+        """Nothing is known that they could be."""
+        results, stream.results = stream.results, []
+        self._meet_assets(stream, results)
+        for ordinal, observation in results:
+            self._open(stream, observation, self._asset(stream.account, observation), ordinal)
+        self._flush()
+
+    def _conclude(self, stream: Stream, done: Settled, *, log: Recording, complete: bool | None) -> None:
+        """What a whole, successful run of a declared repository does not name is fixed."""
         conclusive = self.run.conclusive and complete is not False
         covering = conclusive and bool(self.run.repository or complete)
         if covering:
-            done.fixed += self._settle_absent(held, log=log)
-        elif held and conclusive:
-            done.notes.append(Text(UNDECLARED))
-        if not covering:
+            log.because("not in a complete run of the same tool, category, repository and branch")
+            absent = [number for number, state in stream.left.items() if state & known.STATUS_MASK != known.VERIFIED]
+            done.fixed += len(lifecycle.settle(absent, at=self.at, grade=Grade.ABSENCE))
+            log.because()
+        else:
+            if stream.left and conclusive:
+                done.notes.append(Text(UNDECLARED))
             sight(self.changes.sighted, at=self.at)
         ScanScope.objects.create(
-            scan_id=self.scan, scanner=self.run.scanner, account_id=account.id, stream=stream, complete=covering, at=self.at
+            scan_id=self.scan,
+            scanner=self.run.scanner,
+            account_id=stream.account.id,
+            stream_id=stream.pk,
+            complete=covering,
+            at=self.at,
         )
 
-    def _settle_absent(self, held: dict[int, Held], *, log: Recording) -> int:
-        log.because("not in a complete run of the same tool, category, repository and branch")
-        absent = [number for number, finding in held.items() if finding.state & known.STATUS_MASK != known.VERIFIED]
-        settled = lifecycle.settle(absent, at=self.at, grade=Grade.ABSENCE)
-        log.because()
-        return len(settled)
+    def _meet_assets(self, stream: Stream, results: list[tuple[int, Observation]]) -> None:
+        prefix = identity.prefix(stream.account.provider, stream.account.uid)
+        keys = {identity.asset_key(prefix, observation.asset) for _ordinal, observation in results}
+        for chunk in chunks(keys - self._assets.keys()):
+            self._assets |= known.assets(chunk)
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._places.flush()
 
     def _asset(self, account: KnownAccount, observation: Observation) -> int:
         """The file's number, added when new. Its owner follows from its path."""
@@ -162,30 +229,28 @@ class CodeMerge:
         key = (account.id, path if chain.reads_path or chain.reads_asset else "")
         if key not in self._facts:
             answer = chain.resolve(account=account.facts, tags=observation.tags, asset=path, path=path)
+            if answer.digest not in self._trails:  # many paths, few answers
+                self._trails |= trail_ids([answer])
             self._facts[key] = Facts(
                 account=account.id,
-                tag_set=self.catalogue.tag_sets([observation.tags])[observation.tags],
+                tag_set=self.catalogue.tag_set(observation.tags),
                 team=answer.team_id,
-                trail=trail_ids([answer])[answer.digest],
+                trail=self._trails[answer.digest],
                 environment=account.environment,
                 criticality=estate.criticality_of(observation.tags, account.criticality),
             )
         return self._facts[key]
 
-    def _open(self, stream: int, account: KnownAccount, observation: Observation, asset: int, ordinal: int) -> None:
+    def _open(self, stream: Stream, observation: Observation, asset: int, ordinal: int) -> None:
         """A new finding. What it is recognised by may all change, so its identity is the place of its first report."""
         check = self.catalogue.checks[observation.check]
-        first = blake2b(f"{stream}\x1f{self.scan}\x1f{observation.position}".encode(), digest_size=16).digest()
-        number = self._writer.finding(
-            observation, check, self._facts_of(account, observation), identity=first, asset=asset, qualifier="", region=""
-        )
+        first = blake2b(f"{stream.pk}\x1f{self.scan}\x1f{observation.position}".encode(), digest_size=16).digest()
+        facts = self._facts_of(stream.account, observation)
+        number = self._writer.finding(observation, check, facts, identity=first, asset=asset, qualifier="", region="")
         self.tally.new += 1
         self.tally.open += 1
-        self._places.rows.append(
-            copying.big(number)
-            + copying.big(stream)
-            + b"".join(_ENCODERS[kind](value) for kind, value in _columns(observation, ordinal))
-        )
+        columns = b"".join(_ENCODERS[kind](value) for kind, value in _columns(observation, ordinal))
+        self._places.rows.append(copying.big(number) + copying.big(stream.pk) + columns)
         if self.sink:
             self.sink(observation, number, "new", "")
 
@@ -220,18 +285,41 @@ def _line(number: int) -> int:
     return min(max(number, 0), 2**31 - 1)
 
 
-def _held(stream: int) -> dict[int, Held]:
-    rows = CodePlace.objects.filter(stream=stream).values_list(
+def _held(stream: Stream) -> dict[int, Held]:
+    """The findings of a stream that are left, with what they are recognised by."""
+    rows = CodePlace.objects.filter(stream=stream.pk).values_list(
         "finding_id", "finding__check_ref__key", "finding__message", "path", "start_line", "end_line", "start_column", "address",
         "snippet", "context", "fingerprints", "trusted", "ordinal", "finding__asset_id",
     )  # fmt: skip
-    states = known.states(CodePlace.objects.filter(stream=stream).values("finding_id"))
     held = {}
-    for number, rule, message, *where, prints, trusted, ordinal, asset in rows.iterator(5_000):
-        place = Place(*where, tuple((name, value) for name, value in prints), trusted)
-        state = states[number]
-        held[number] = Held(state, Traits(rule, message, place, ordinal, state & known.STATUS_MASK == known.VERIFIED), asset)
+    for row in rows.iterator(5_000):
+        number, rule, message, *where, prints, trusted, ordinal, asset = cast("tuple[Any, ...]", row)
+        if number in stream.left:
+            place = Place(*where, tuple((name, value) for name, value in prints), trusted)
+            gone = stream.left[number] & known.STATUS_MASK == known.VERIFIED
+            held[number] = Held(Traits(rule, message, place, ordinal, gone), asset)
     return held
+
+
+def _exact(stream: int) -> dict[bytes, list[int]]:
+    """All that a result says and where -> the findings that say and stand so."""
+    rows = CodePlace.objects.filter(stream=stream).values_list(
+        "finding_id", "finding__check_ref__key", "finding__message", "path", "start_line", "end_line", "start_column", "address",
+        "snippet", "context",
+    )  # fmt: skip
+    found: dict[bytes, list[int]] = {}
+    for row in rows.iterator(5_000):
+        number, rule, message, *where = cast("tuple[Any, ...]", row)
+        found.setdefault(_exact_key(rule, message, Place(*where)), []).append(number)
+    return found
+
+
+def _exact_key(rule: str, message: str, place: Place) -> bytes:
+    parts = (
+        rule, prose(message), one_line(place.path), str(place.start_line), str(place.end_line), str(place.start_column),
+        one_line(place.address), prose(place.snippet, SNIPPET), prose(place.context, SNIPPET),
+    )  # fmt: skip
+    return blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def _move(moved: list[tuple[int, Observation, int, int]], *, stream: int) -> None:

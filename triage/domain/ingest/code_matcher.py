@@ -14,7 +14,9 @@ from typing import Any
 
 from triage.ports import Place
 
-MOST_CELLS = 20_000  # comparisons for one rule in one file; of larger groups only neighbours are compared
+SMALL = 64
+MOST_CELLS = 100_000  # comparisons for one rule in one file; of larger groups only neighbours are compared
+MOST_CELLS_IN_ALL = 1_500_000
 NEIGHBOURS = 4
 MOST_CANDIDATES = 40  # files that share a piece of evidence; more prove nothing
 HEAD = 200  # characters of text that are still there when it was stored cut
@@ -25,7 +27,9 @@ SPEAKING = 24  # characters of text that do not meet by chance in two files
 # What speaks for a pair in the alignment, in units of about "half the text is the same". Tuned on half of the made pairs.
 MADE = 3.0  # it was made by a key
 STEADY = 0.6  # it moved as far as the pair before it
+COLUMN = 0.35  # it begins in the same column
 TIE = 1e-6  # what differs by less is equal: then the earlier place is taken, as copies are pasted below
+EXPLAINED = 0.15  # lines went where a result was fixed, or came where one is new
 FAR = 0.01  # for each doubling of how far it moved otherwise than the pair before it: the nearer of two equal ones
 EVEN = 0.3  # the rule has as many results in the file as before
 BEFORE = 0.8  # the line before is the same
@@ -169,8 +173,10 @@ class _State:
                 before[item.file].append(item)
         reworded = _reworded_rules(olds, self.new)
         for file in sorted(files):
-            for old, new in _Chain(before[file], after[file], reworded, strict=strict).pairs():
+            chain = _Chain(before[file], after[file], reworded, strict=strict, budget=MOST_CELLS_IN_ALL - self.cells)
+            for old, new in chain.pairs():
                 _pair(old, new, "order")
+            self.cells += chain.cells
             for old, new in _same_text(_left(before[file]), _left(after[file])):
                 _pair(old, new, "text")
 
@@ -457,11 +463,13 @@ class _Chain:
     An edit moves all that follows it by as many lines: a pair that moved as far as the pair before it is worth `STEADY` more.
     """
 
-    def __init__(self, olds: list[_Item], news: list[_Item], reworded: set[str], *, strict: bool) -> None:
+    def __init__(self, olds: list[_Item], news: list[_Item], reworded: set[str], *, strict: bool, budget: int) -> None:
         self._olds = sorted(olds, key=_chain_order)
         self._news = sorted(news, key=_chain_order)
         self._reworded = reworded
         self._strict = strict
+        self._budget = budget
+        self.cells = 0
 
     def pairs(self) -> list[tuple[_Item, _Item]]:
         """The pairs that were not made before."""
@@ -475,7 +483,7 @@ class _Chain:
             for j, gain in row:
                 shift = _moved(self._olds[i], self._news[j])
                 value, came = tops.best(j)
-                value -= FAR * abs(shift - (_moved(self._olds[came[0]], self._news[came[1]]) if came[0] >= 0 else 0)).bit_length()
+                value += self._jump(came, i, j, shift)
                 steady = ends.get(shift)
                 if steady and steady[2] < j and steady[0] + STEADY > value + TIE:
                     value, came = steady[0] + STEADY, (steady[1], steady[2])
@@ -492,6 +500,12 @@ class _Chain:
             chain.append((self._olds[last[0]], self._news[last[1]]))
             last = previous[last]
         return [pair for pair in reversed(chain) if pair[0].partner is None]
+
+    def _jump(self, came: tuple[int, int], i: int, j: int, shift: int) -> float:
+        """What speaks for or against the lines having moved otherwise than for the pair before."""
+        further = shift - (_moved(self._olds[came[0]], self._news[came[1]]) if came[0] >= 0 else 0)
+        explained = (further < 0 and i - came[0] > 1) or (further > 0 and j - came[1] > 1)
+        return EXPLAINED * explained - FAR * abs(further).bit_length()
 
     def _cells(self) -> list[list[tuple[int, float]]]:
         """For each old result the new ones that it may be (their numbers, ascending) and how much that gains."""
@@ -516,12 +530,14 @@ class _Chain:
 
     def _candidates(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
         """All of the rule, or of a large group those that say the same and stand about there."""
-        if len(before) * len(after) <= MOST_CELLS:
+        cells = len(before) * len(after)
+        if cells <= SMALL or (cells <= MOST_CELLS and self.cells + cells <= self._budget):
+            self.cells += cells
             return ((i, after) for i in before)
         return self._near(before, after)
 
     def _near(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
-        """Those where the line should be now, and those that say the same at about the same rank."""
+        """Those about where the line should be now, and those that say the same at about the same rank."""
         alike: dict[Hashable, list[int]] = defaultdict(list)
         at_line: dict[int, list[int]] = defaultdict(list)
         for j in after:
@@ -529,6 +545,7 @@ class _Chain:
             at_line[self._news[j].place.start_line].append(j)
         lines = self._known_lines(before, after)
         starts = [line for line, _now in lines]
+        stands = [self._news[j].place.start_line for j in after]
         seen: dict[Hashable, int] = defaultdict(int)
         counts = _count(_said(self._olds[i]) for i in before)
         for i in before:
@@ -540,6 +557,8 @@ class _Chain:
             at = bisect_left(starts, line)
             for known, now in [(0, 0), *lines[max(at - 2, 0) : at + 2]]:
                 near.update(at_line.get(line + now - known, [])[:NEIGHBOURS])
+                place = bisect_left(stands, line + now - known)
+                near.update(after[max(place - 2, 0) : place + 2])
             yield i, sorted(near)
 
     def _known_lines(self, before: list[int], after: list[int]) -> list[tuple[int, int]]:
@@ -648,7 +667,7 @@ def _gain(old: _Item, new: _Item, *, reworded: bool, strict: bool) -> float:
             return UNLIKE
     said = _message_likeness(old.said, new.said, reworded=reworded)
     a, b = old.place, new.place
-    shape = 0.2 * (a.start_column == b.start_column) + 0.1 * (a.end_line - a.start_line == b.end_line - b.start_line)
+    shape = COLUMN * (a.start_column == b.start_column) + 0.1 * (a.end_line - a.start_line == b.end_line - b.start_line)
     if old.text and new.text:
         return 3 * text_likeness(old.text[:HEAD], new.text[:HEAD]) + 0.5 * said + shape + _around_likeness(old, new) - TEXT_NEEDED
     return 1.5 * said + shape - WORDS_NEEDED

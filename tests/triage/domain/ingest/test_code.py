@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from tests.reports import DAY, imported, received, sarif
 from triage.domain import ingest
+from triage.domain.ingest import code, merge
 from triage.models import Asset, CodePlace, Event, Finding, OwnerRule, Status, Team
 
 pytestmark = pytest.mark.django_db
@@ -152,3 +153,19 @@ def test_matches_say_which_stage_found_each_result():
 
     assert [(position, change) for position, _finding, change, _stage in told] == [((0, 0), "open"), ((0, 1), "open")]
     assert all(stage for *_rest, stage in told)
+
+
+@pytest.mark.parametrize("whole", [2, 1_000])
+def test_large_run_that_is_sifted_ends_like_one_that_is_matched_as_a_whole(monkeypatch, whole):
+    monkeypatch.setattr(code, "WHOLE", whole)
+    monkeypatch.setattr(merge, "CHUNK", 3)
+    monkeypatch.setattr(merge, "FIRST_CHUNK", 3)
+    results = [{"path": f"src/f{n % 4}.py", "line": 10 * n + 1, "snippet": f"x{n} = eval(y{n})"} for n in range(20)]
+    imported(sarif(results, repository=SHOP))
+
+    changed = [{**result, "line": result["line"] + 7} if n % 5 == 0 else result for n, result in enumerate(results) if n != 3]
+    scan = imported(sarif([*changed, SHELL], repository=SHOP, at=NEXT))
+
+    assert {name: scan.counts[name] for name in ("new", "unchanged", "fixed")} == {"new": 1, "unchanged": 19, "fixed": 1}
+    assert Finding.objects.get(status=Status.VERIFIED).place.snippet == "x3 = eval(y3)"
+    assert CodePlace.objects.get(snippet="x5 = eval(y5)").start_line == 58
