@@ -253,7 +253,9 @@ def test_equal_metadata_is_one_object_even_where_notes_differ():
 
 
 def test_each_account_has_its_own_unit():
-    report = written({}, {"ACCOUNT_UID": "2", "ACCOUNT_OU_NAME": "Sandbox"}, {}, {"ACCOUNT_UID": "2", "ACCOUNT_OU_NAME": "Sandbox"})
+    report = written(
+        {}, {"ACCOUNT_UID": "2", "ACCOUNT_OU_NAME": "Sandbox"}, {}, {"ACCOUNT_UID": "2", "ACCOUNT_OU_NAME": "Sandbox"}
+    )
 
     assert [row.account.unit for row in rows(parse(report))] == ["Production", "Sandbox", "Production", "Sandbox"]
 
@@ -424,7 +426,8 @@ def test_a_real_run_of_v3():
 
 def test_v3_of_aws_loses_zeros_and_joins_account_tags_with_commas():
     report = written(
-        {"ACCOUNT_ID": "18134828551", "ACCOUNT_TAGS": "key:value,team:web,", "RESOURCE_ARN": "", "RESOURCE_ID": "logs"}, columns=V3
+        {"ACCOUNT_ID": "18134828551", "ACCOUNT_TAGS": "key:value,team:web,", "RESOURCE_ARN": "", "RESOURCE_ID": "logs"},
+        columns=V3,
     )
 
     row = rows(parse(report))[0]
@@ -509,7 +512,9 @@ def test_v2_rows_that_cannot_be_read(line, field):
 
 # --- the short cut ------------------------------------------------------------------------------------------------------------
 
-CELL = st.sampled_from(["", "x", "é", 'say "no"', "a;b", "two\nlines", "two\r\nlines", "'=1+1", "'", "<id>", "a\0", " ", "naïve|=:", "ends\\"])
+CELL = st.sampled_from(
+    ["", "x", "é", 'say "no"', "a;b", "two\nlines", "two\r\nlines", "'=1+1", "'", "<id>", "a\0", " ", "naïve|=:", "ends\\"]
+)
 CHANGES = st.fixed_dictionaries(
     {},
     optional={
@@ -540,7 +545,9 @@ CHANGES = st.fixed_dictionaries(
         "ADDITIONAL_URLS": CELL,
     },
 )
-DAMAGE = st.lists(st.tuples(st.floats(0, 1), st.sampled_from([b'"', b";", b"\n", b"\r", b"\r\n", b"\xe9", b"\0", b";;", b""])), max_size=3)
+DAMAGE = st.lists(
+    st.tuples(st.floats(0, 1), st.sampled_from([b'"', b";", b"\n", b"\r", b"\r\n", b"\xe9", b"\0", b";;", b""])), max_size=3
+)
 
 
 def plainly(data, columns):
@@ -554,8 +561,8 @@ def plainly(data, columns):
             outcomes.append(("note", position, line))
 
     checks, accounts = {}, {}
-    for line, cells in _records(data):
-        broken = cells is None
+    for line, found in _records(data):
+        cells, broken = found, found is None
         if not broken and not any(cells):
             continue
         if not broken and len(cells) > len(columns) and not any(cells[len(columns) :]):
@@ -586,7 +593,9 @@ def plainly(data, columns):
             note("time")
         provider = row["PROVIDER"].strip().lower() or "aws"
         uid = _prowler.account_uid(provider, row["ACCOUNT_UID"])
-        account = accounts.setdefault((provider, uid), (row["ACCOUNT_NAME"], row.get("ACCOUNT_OU_NAME") or row.get("ACCOUNT_OU_UID") or ""))
+        account = accounts.setdefault(
+            (provider, uid), (row["ACCOUNT_NAME"], row.get("ACCOUNT_OU_NAME") or row.get("ACCOUNT_OU_UID") or "")
+        )
         about = tuple(row[column] for column in ("CHECK_ID", "CHECK_TITLE", "SERVICE_NAME", "DESCRIPTION", "RISK"))
         more = tuple(text for column, text in row.items() if column.startswith(("REM", "RELATED_U", "COMP", "CATEG", "ADD")))
         asset = row["RESOURCE_UID"] or row["RESOURCE_NAME"]
@@ -594,7 +603,7 @@ def plainly(data, columns):
             "row", position, about, checks.setdefault((*about, *more), len(checks)), verdict[0], severity or Severity.MEDIUM, provider, uid,
             account, row["REGION"].removeprefix("namespace: "), asset, row["RESOURCE_NAME"], row["RESOURCE_TYPE"],
             _prowler.tags_of(row["RESOURCE_TAGS"]), row["STATUS_EXTENDED"], at, verdict[1] or row["MUTED"] == "True",
-            "" if row["FINDING_UID"] == "<id>" else row["FINDING_UID"], _prowler.is_stand_in(asset, row["RESOURCE_NAME"], uid),
+            _prowler.clean_alias(row["FINDING_UID"]), _prowler.is_stand_in(asset, row["RESOURCE_NAME"], uid),
         ))  # fmt: skip
         position += 1
     return outcomes
@@ -602,7 +611,16 @@ def plainly(data, columns):
 
 def _unread(row):
     """The columns that say nothing, or nothing where another does."""
-    unread = {"AUTH_METHOD", "CHECK_TYPE", "SUBSERVICE_NAME", "RESOURCE_DETAILS", "PARTITION", "DEPENDS_ON", "RELATED_TO", "NOTES"}
+    unread = {
+        "AUTH_METHOD",
+        "CHECK_TYPE",
+        "SUBSERVICE_NAME",
+        "RESOURCE_DETAILS",
+        "PARTITION",
+        "DEPENDS_ON",
+        "RELATED_TO",
+        "NOTES",
+    }
     for column, instead in (("ACCOUNT_OU_UID", "ACCOUNT_OU_NAME"), ("ACCOUNT_ORGANIZATION_UID", "ACCOUNT_ORGANIZATION_NAME")):
         if row.get(instead):
             unread.add(column)
@@ -667,6 +685,73 @@ def test_the_short_cut_sees_what_csv_reader_sees(changes, columns, end, damage, 
     assert quickly(report, chunk) == plainly(report, columns)
 
 
+def test_an_end_that_only_looks_like_an_accounts_is_not_taken_for_one():
+    sandbox = {"ACCOUNT_UID": "2", "ACCOUNT_OU_UID": "ou-2", "ACCOUNT_OU_NAME": "Sandbox", "DESCRIPTION": "plain"}
+    first, second = (
+        written({**sandbox, "ACCOUNT_UID": "1", "ACCOUNT_OU_UID": "ou-1", "ACCOUNT_OU_NAME": "a;b;c"}).partition("\n")[2],
+        written(sandbox).partition("\n")[2],
+    )
+    report = written() + first + second + second.replace("ou-2;Sandbox", 'ou-1;"a;ou-2;Sandbox') + second
+
+    outcomes = parse(report)
+
+    assert [row.position for row in rows(outcomes)] == [0, 1, 3]
+    assert [lost.position for lost in skipped(outcomes)] == [2]
+
+
+def said(row):
+    """All that an observation says but when."""
+    return (
+        (row.check.key, row.check.title, row.check.risk), row.verdict, row.severity, row.account.uid, row.region, row.asset,
+        row.asset_name, row.asset_type, row.tags, row.message, row.muted, row.alias, row.stand_in,
+    )  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    before=st.lists(st.one_of(st.just({}), CHANGES), max_size=6),
+    after=st.lists(st.one_of(st.just({}), CHANGES), max_size=6),
+    later=st.sampled_from(["2026-11-21 19:58:32", "2027-01-01 00:00:00"]),
+    damage=DAMAGE,
+)
+def test_a_row_that_is_known_from_the_last_report_says_what_it_said(before, after, later, damage):
+    old = [row for row in rows(parse(written(*before, *before))) if row.fingerprint]
+    report = written(*[{"TIMESTAMP": later, **row} for row in (*after, *before, *after, *before)]).encode()
+    first = report.index(b"\n") + 1
+    for where, what in damage:
+        at = first + int(where * (len(report) - first))
+        report = report[:at] + what + report[at:]
+
+    outcomes = parse(report, ParseOptions(PARIS, unchanged={row.fingerprint: number for number, row in enumerate(old)}))
+
+    known = {row.fingerprint: row for row in old}
+    told = [
+        outcome if isinstance(outcome, Observation) else known[outcome[0]]
+        for outcome in outcomes
+        if not isinstance(outcome, (Run, Skipped))
+    ]
+    assert [said(row) for row in told] == [said(row) for row in rows(parse(report))]
+    for outcome in outcomes:
+        if isinstance(outcome, tuple):
+            fingerprint, number, check, account, region = outcome
+            row = old[number]
+            assert (row.fingerprint, row.check.key, row.account.uid, row.region) == (fingerprint, check.key, account.uid, region)
+
+
+def fingerprints(time, profile):
+    """Those of a failing and of a passing row, which the short cut sees after one of each."""
+    both = [{"TIMESTAMP": time, "AUTH_METHOD": profile, "STATUS": status} for status in ("FAIL", "PASS")]
+    return [row.fingerprint for row in rows(parse(written(*both, *both)))]
+
+
+def test_a_row_that_says_the_same_later_has_the_same_fingerprint():
+    today, tomorrow = fingerprints("2026-11-21 19:58:32", "profile: a"), fingerprints("2026-11-22 19:58:32", "profile: b")
+
+    assert today == tomorrow
+    assert [len(fingerprint) for fingerprint in today] == [0, 0, 16, 16]
+    assert today[2] != today[3]
+
+
 def test_the_short_cut_is_taken(monkeypatch):
     seen = []
     whole = _csv.Records.record
@@ -698,7 +783,7 @@ def test_memory_does_not_grow_with_the_report(monkeypatch, changing):
             return taken
 
         def seek(self, offset, whence=0):
-            self.rest = written().encode()[: -offset] + self.rest
+            self.rest = written().encode()[:-offset] + self.rest
 
     def peak(count):
         gc.collect()
