@@ -34,6 +34,8 @@ WORDS: dict[str, Mapping[Any, Any]] = {
     "role": dict(Role.choices),
 }
 
+NAMES = (_("Default"),)  # names of ours that stand in tables, such as the policy that is there from the start
+
 STATUS_ICONS = {
     Status.OPEN: "circle", Status.IN_PROGRESS: "circle-dot", Status.FIX_CLAIMED: "wrench", Status.VERIFIED: "circle-check",
     Status.ACCEPTED: "shield-off", Status.FALSE_POSITIVE: "circle-slash", Status.MANUAL: "clipboard-list",

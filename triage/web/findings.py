@@ -29,7 +29,7 @@ SECONDS = 5  # that a search may take
 VIEWS = (
     (_("To be fixed"), "is:open"), (_("Mine or my team's"), "is:open is:mine"), (_("Overdue"), "is:open is:overdue"),
     (_("Due soon"), "is:open is:due_soon"), (_("Without an owner"), "is:open is:unowned"),
-    (_("Came back"), "is:open is:regressed"), (_("To be verified"), "status:fix_claimed"), (_("Fixed"), "status:verified"),
+    (_("Came back"), "is:open is:regressed"), (_("To be verified"), "status:fix_claimed"), (_("Was fixed"), "status:verified"),
 )  # fmt: skip
 ORDERS = {"": _("Risk"), "due": _("Due date"), "severity": _("Severity"), "newest": _("Newest")}
 
