@@ -46,7 +46,7 @@ words: WORD | QUOTED
 
 _AND.5: /(?:{KEYWORDS["AND"]}){ENDED}/i
 _OR.5: /(?:{KEYWORDS["OR"]}){ENDED}/i
-_NOT.5: /(?:{KEYWORDS["NOT"]}){ENDED}|-(?=\S)/i
+_NOT.5: /(?:{KEYWORDS["NOT"]}){ENDED}|-(?=[^\s)])/i
 FIELD.4: {_terminal(FIELD)}
 _COMMA.3: ","
 QUOTED.2: {_terminal(QUOTED)}s

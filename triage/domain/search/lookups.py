@@ -136,7 +136,7 @@ def unindexed_with(query: str, longest: str) -> list[int]:
         cursor.execute(
             f"WITH newest AS MATERIALIZED (SELECT a.id FROM {words.ASSETS} WHERE a.id > (SELECT coalesce(max(asset_id), 0)"
             f" FROM triage_assetsearch) AND concat_ws(' ', {names}) ILIKE %s ORDER BY a.id DESC LIMIT %s)"
-            f" SELECT a.id FROM {words.ASSETS} JOIN newest USING (id)"
+            f" SELECT a.id FROM {words.ASSETS} JOIN newest n ON n.id = a.id"
             f" WHERE {words.vector_sql(words.ASSET_COLUMNS)} @@ to_tsquery('simple', %s)",
             [f"%{longest}%", UNINDEXED, query],
         )

@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from triage.domain.tags import fold
-
 _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
@@ -38,7 +36,7 @@ class Stretch:
 
 def length(text: str) -> str | None:
     """A length of time in its canonical spelling (`30j` becomes `30d`, with its sign), or None if it is none."""
-    match = _LENGTH.fullmatch(fold(text))
+    match = _LENGTH.fullmatch(text.casefold())
     if not match:
         return None
     sign, number, unit = match.groups()

@@ -128,7 +128,7 @@ QUOTED = r'"(?:[^"\\]|\\.)*"\*?|“[^”]*”\*?|«[^»]*»\*?'
 BARE = r"[^\s,()\"“”«»]+"
 KEYWORDS = {"AND": "and|et", "OR": "or|ou", "NOT": "not|non"}
 ENDED = r"(?=[\s()\"“«]|$)"  # where a keyword ends
-WORD = rf"-(?=\s|$)|(?!(?i:{'|'.join(KEYWORDS.values())}){ENDED})[^\s()\",:<>=\-“”«»][^\s()\"“”«»]*"
+WORD = rf"-(?=[\s)]|$)|(?!(?i:{'|'.join(KEYWORDS.values())}){ENDED})[^\s()\",:<>=\-“”«»][^\s()\"“”«»]*"
 
 _WORD = re.compile(WORD)
 _FIELD = re.compile(FIELD)
