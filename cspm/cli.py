@@ -18,6 +18,8 @@ from cspm.language import gettext_noop, preferred
 
 USAGE, OUT_OF_REACH, NOT_AUTHORISED, NOT_UNDERSTOOD, PIPE_CLOSED, INTERRUPTED = 2, 3, 4, 5, 141, 130
 
+NO_SUCH_TABLE_OR_COLUMN = ("42P01", "42703")
+
 OWNER_COMMANDS = frozenset({
     "migrate", "makemigrations", "showmigrations", "sqlmigrate", "squashmigrations", "createcachetable", "flush", "test",
 })  # fmt: skip
@@ -132,13 +134,16 @@ def _guarded(perform: Callable[[], int]) -> int:
 def _expected(error: Exception) -> int | None:
     """The exit code of a failure that isn't a bug, having said what it is; None for a bug."""
     from django.core.exceptions import PermissionDenied  # noqa: PLC0415
-    from django.db import InterfaceError, OperationalError  # noqa: PLC0415
+    from django.db import InterfaceError, OperationalError, ProgrammingError  # noqa: PLC0415
 
     from triage.domain.errors import NotAllowed, TriageError  # noqa: PLC0415
     from triage.ports import UnreadableReport  # noqa: PLC0415
 
     if isinstance(error, OperationalError | InterfaceError):
         _complain(_("The database can't be reached: %(error)s") % {"error": str(error).strip()})
+        return OUT_OF_REACH
+    if isinstance(error, ProgrammingError) and getattr(error.__cause__, "sqlstate", "") in NO_SUCH_TABLE_OR_COLUMN:
+        _complain(_("The database's schema is not that of this version. Bring it up to date: cspm migrate"))
         return OUT_OF_REACH
     if isinstance(error, PermissionDenied):
         _complain(str(error) or _("This isn't allowed."))
