@@ -295,7 +295,7 @@ def _held(stream: Stream) -> dict[int, Held]:
     for row in rows.iterator(5_000):
         number, rule, message, *where, prints, trusted, ordinal, asset = cast("tuple[Any, ...]", row)
         if number in stream.left:
-            place = Place(*where, fingerprints=tuple((name, value) for name, value in prints), trusted=trusted)
+            place = Place(*where, tuple((name, value) for name, value in prints), trusted)  # type: ignore[call-arg]
             gone = stream.left[number] & known.STATUS_MASK == known.VERIFIED
             held[number] = Held(Traits(rule, message, place, ordinal, gone), asset)
     return held
