@@ -51,7 +51,11 @@ def scan_original(request: PageRequest, number: int) -> FileResponse:  # noqa: A
     found = queries.scan(number)
     stream = evidence.open_stored(bytes(found.sha256))
     return FileResponse(
-        stream, as_attachment=True, filename=found.file_name or str(found), content_type="application/octet-stream"
+        stream,
+        as_attachment=True,
+        filename=found.file_name or str(found),
+        content_type="application/octet-stream",
+        headers={"Content-Encoding": "identity"},  # a report of 900 MB is not packed while somebody waits
     )
 
 
