@@ -691,7 +691,7 @@ def test_an_end_that_only_looks_like_an_accounts_is_not_taken_for_one():
         written({**sandbox, "ACCOUNT_UID": "1", "ACCOUNT_OU_UID": "ou-1", "ACCOUNT_OU_NAME": "a;b;c"}).partition("\n")[2],
         written(sandbox).partition("\n")[2],
     )
-    report = written() + first + second + second.replace("ou-2;Sandbox", 'ou-1;"a;ou-2;Sandbox') + second
+    report = written() + second + first + second.replace("ou-2;Sandbox", 'ou-1;"a;ou-2;Sandbox') + second
 
     outcomes = parse(report)
 
