@@ -13,7 +13,9 @@ from triage.ports import UnreadableReport
 BROKEN = "broken"
 
 # Bytes that mean something to CSV, alone and in the company that makes them mean something else.
-NASTY = st.lists(st.sampled_from([b";", b'"', b'""', b"\n", b"\r\n", b"\r\r\n", b"\r", b"a", b"'", b"\0", "é€".encode(), b"\xe9", b" "]))
+NASTY = st.lists(
+    st.sampled_from([b";", b'"', b'""', b"\n", b"\r\n", b"\r\r\n", b"\r", b"a", b"'", b"\0", "é€".encode(), b"\xe9", b" "])
+)
 
 
 def read(data, chunk=_csv.CHUNK, delimiter=";"):
