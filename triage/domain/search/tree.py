@@ -143,7 +143,7 @@ def quoted(text: str) -> str:
 
 def written_value(text: str) -> str:
     """A value as it stands in a query: bare where that is read back as the same."""
-    return text if _BARE.fullmatch(text) and ".." not in text else quoted(text)
+    return text if _BARE.fullmatch(text) and text[0] not in "<>=" and ".." not in text else quoted(text)
 
 
 def _written(node: Node) -> str:

@@ -191,6 +191,7 @@ _TREES = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(_TREES)
+@example(Clause("account", Operator.IS, (Value("<"), Value(">=", prefix=True), Value("a..b"), Value("none"), Value("="))))
 @example(And((Or((Words("a"), Words("b"))), Not(And((Words("c"), Words("d")))))))
 def test_what_is_written_is_read_as_the_same(root: Node) -> None:
     query = Query(root)
