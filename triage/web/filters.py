@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
+from triage.domain.search import parse
 from triage.domain.search.facets import Facet
 from triage.domain.search.fields import FIELDS
 from triage.domain.search.tree import And, Clause, Node, Not, Operator, Or, Query, Value, Words, both
 from triage.models import TO_FIX
+
+DEFAULT = "is:open"
 
 SIGNS = {Operator.MORE: ">", Operator.AT_LEAST: "≥", Operator.LESS: "<", Operator.AT_MOST: "≤"}
 
@@ -23,10 +27,17 @@ class Chip:
     without: str
 
 
-def address(path: str, **params: str) -> str:
-    """The path with those parameters that say something. An empty query says: everything."""
-    said = {name: value for name, value in params.items() if value or name == "q"}
-    return f"{path}?{urlencode(said)}" if said else path
+def link(text: str, **params: str) -> str:
+    """The address of the queue with this query, and those parameters that say something."""
+    return f"{reverse('queue')}?{urlencode({'q': text, **{name: value for name, value in params.items() if value}})}"
+
+
+def open_of(**values: str) -> str:
+    """The address of the queue with what is to be fixed and has these values."""
+    query = parse(DEFAULT)
+    for field, value in values.items():
+        query = switched(query, field, value)
+    return link(query.text())
 
 
 def parts(query: Query) -> tuple[Node, ...]:

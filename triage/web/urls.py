@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from triage.web import findings, health, imports, preferences, scans, sign_in
+from triage.web import findings, health, imports, preferences, queue, scans, sign_in
 
 
 class FindingNumber:
@@ -20,9 +20,9 @@ class FindingNumber:
 register_converter(FindingNumber, "finding")
 
 urlpatterns = [
-    path("", findings.queue, name="home"),
-    path("triage", findings.queue, name="queue"),
-    path("unowned", findings.unowned, name="unowned"),
+    path("", queue.queue, name="home"),
+    path("triage", queue.queue, name="queue"),
+    path("unowned", queue.unowned, name="unowned"),
     path("findings/<finding:number>", findings.finding, name="finding"),
     path("findings/<finding:number>/status", findings.finding_status, name="finding-status"),
     path("findings/<finding:number>/owner", findings.finding_owner, name="finding-owner"),

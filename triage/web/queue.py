@@ -1,0 +1,91 @@
+"""The triage queue: the address is its state; and what nobody owns."""
+
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.timezone import localtime
+from django.utils.translation import gettext_noop as _
+from django.views.decorators.http import require_safe
+
+from triage.domain import queries, search
+from triage.domain.access import Right
+from triage.domain.ownership import unowned as orphanage
+from triage.domain.search import facets, pages
+from triage.models import Finding
+from triage.web.filters import DEFAULT, PANELS, chips, holds, link, open_of, panel
+from triage.web.findings import shown_of
+from triage.web.requests import PageRequest, needs
+
+SECONDS = 5  # that a search may take
+VIEWS = (
+    (_("To be fixed"), "is:open"), (_("Mine or my team's"), "is:open is:mine"), (_("Overdue"), "is:open is:overdue"),
+    (_("Due soon"), "is:open is:due_soon"), (_("Without an owner"), "is:open is:unowned"),
+    (_("Came back"), "is:open is:regressed"), (_("To be verified"), "status:fix_claimed"), (_("Was fixed"), "status:verified"),
+)  # fmt: skip
+ORDERS = {"": _("Risk"), "due": _("Due date"), "severity": _("Severity"), "newest": _("Newest")}
+
+
+@require_safe
+@needs(Right.VIEW)
+def queue(request: PageRequest) -> HttpResponse:
+    """The address is the state: `q` the query, `order`, `cursor` the page, `selected` what is shown beside the list."""
+    at = localtime()
+    text = request.GET.get("q", DEFAULT)
+    order = request.GET.get("order", "")
+    shown: dict[str, Any] = {
+        "at": at, "here": reverse("queue"), "q": text, "default": text == DEFAULT, "order": order,
+        "views": [(label, link(query), query == text) for label, query in VIEWS],
+        "orders": [(label, link(text, order=name), name == order) for name, label in ORDERS.items()],
+    }  # fmt: skip
+    try:
+        query = search.parse(text)
+        shown |= _found(request, query, order=order, at=at)
+    except search.QueryError as error:
+        return render(request, "triage/findings/list.html", shown | _pointed(text, error), status=400)
+    if (selected := request.GET.get("selected", "")).isdecimal():
+        found = queries.finding(int(selected[:18]))
+        shown |= {"selected": found.pk, **shown_of(request, found, next_page=request.get_full_path())}
+    return render(request, "triage/findings/list.html", shown)
+
+
+def _found(request: PageRequest, query: search.Query, *, order: str, at: datetime) -> dict[str, Any]:
+    """The page of findings and the filters beside it."""
+    asked: dict[str, Any] = {"at": at, "user": request.user.pk, "teams": queries.own_teams(request.user)}
+    text = query.text()
+    with queries.patience(SECONDS):
+        page = pages.page(search.findings(query, **asked), order=order or "score", cursor=request.GET.get("cursor"))
+        counted = facets.facets(query, **asked)
+        nothing_yet = not page.items and not Finding.objects.exists()
+    return {
+        "page": page,
+        "chips": [(chip.label, link(chip.without, order=order)) for chip in chips(query)],
+        "facets": [
+            panel(name, counted[name], query, link=lambda other: link(other.text(), order=order))
+            for name in PANELS
+        ],
+        "previous": page.previous and link(text, order=order, cursor=page.previous),
+        "following": page.next and link(text, order=order, cursor=page.next),
+        "nothing_yet": nothing_yet,
+        "unowned": holds(query, "is", "unowned") or holds(query, "team", "none"),
+    }  # fmt: skip
+
+
+def _pointed(text: str, error: search.QueryError) -> dict[str, Any]:
+    """Where the query stops making sense, and what would make sense there."""
+    start, end = error.position, error.position + error.length
+    return {
+        "error": error.text,
+        "pointed": (text[:start], text[start:end] or " ", text[end:]),
+        "suggestions": [(word, link(text[:start] + word + text[end:])) for word in error.suggestions],
+    }
+
+
+@require_safe
+@needs(Right.VIEW)
+def unowned(request: PageRequest) -> HttpResponse:
+    """By account, the worst first, with what would give them an owner."""
+    groups = [(group, open_of(account=group.account.uid, team="none")) for group in orphanage.unowned(actor=request.actor)]
+    return render(request, "triage/findings/unowned.html", {"groups": groups})
