@@ -1,6 +1,7 @@
 """The table of edges, in full, and the verbs that follow it."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,9 @@ def test_gone_asset_stops_the_clock_and_its_return_starts_a_new_one():
     finding.refresh_from_db()
     assert (finding.presence, finding.is_open, finding.clock_from) == (Presence.REPORTED, True, later)
     assert finding.due_at == later + timedelta(hours=72)
+
+
+def test_drawing_in_the_docs_is_that_of_the_tables():
+    from docs.draw_lifecycle import drawn  # noqa: PLC0415 - sets up Django when imported alone
+
+    assert (Path(__file__).parents[3] / "docs" / "lifecycle.md").read_text() == drawn()
