@@ -62,7 +62,8 @@ def measure(client, path: str, repeat: int) -> dict[str, float]:
 def prepare(findings: int) -> None:
     own = os.environ | {"CSPM_DB_ROLE": "owner"}
     subprocess.run([sys.executable, "manage.py", "migrate", "--skip-checks", "-v0"], check=True, env=own)
-    subprocess.run([sys.executable, "-m", "bench.fill", "--findings", str(findings), "--assets", str(findings * 2 // 5)], check=True, env=own)
+    sizes = ["--findings", str(findings), "--assets", str(findings * 2 // 5)]
+    subprocess.run([sys.executable, "-m", "bench.fill", *sizes], check=True, env=own)
 
 
 def main() -> None:
@@ -101,8 +102,9 @@ def main() -> None:
             if not following:
                 continue
             path = "/triage" + "?" + following.group(1).replace("&amp;", "&").split("?", 1)[1]
-        results[name] = measure(client, path.format(finding=f"F-{finding:06d}"), options.repeat)
-        print(f"{name:24} p50 {results[name]['p50_ms']:8.1f} ms  p95 {results[name]['p95_ms']:8.1f} ms  {results[name]['statements']:3} statements", flush=True)
+        result = results[name] = measure(client, path.format(finding=f"F-{finding:06d}"), options.repeat)
+        times = f"p50 {result['p50_ms']:8.1f} ms  p95 {result['p95_ms']:8.1f} ms"
+        print(f"{name:24} {times}  {result['statements']:3} statements", flush=True)
     print(json.dumps({"findings": options.findings, "pages": results}))
     if home and not options.keep:
         shutil.rmtree(home, ignore_errors=True)
