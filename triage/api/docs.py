@@ -34,7 +34,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    description: list[str]
+    description: str
     parameters: list[Value]
     bodies: list[str]
     answers: list[tuple[str, str, str]]
@@ -75,7 +75,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
                 method=method.upper(),
                 path=path,
                 summary=said.get("summary", ""),
-                description=said.get("description", "").split("\n\n"),
+                description=said.get("description", ""),
                 parameters=[
                     Value(p["name"], _words(p["schema"]), p["in"], bool(p.get("required")), p.get("description", ""))
                     for p in said.get("parameters", ())
@@ -103,12 +103,14 @@ def _shapes(document: Mapping[str, Any]) -> Iterator[Shape]:
 def _words(about: Mapping[str, Any]) -> str:
     """A schema's type: the name of a document, or what JSON calls it, with its choices."""
     if "$ref" in about:
-        return str(about["$ref"]).rsplit("/", 1)[-1]
+        name = str(about["$ref"]).rsplit("/", 1)[-1]
+        meant: dict[str, Any] = described()["components"]["schemas"][name]
+        return _words(meant) if "enum" in meant else name
     for several in ("oneOf", "anyOf", "allOf"):
         if several in about:
             return " | ".join(_words(one) for one in about[several])
     if "enum" in about:
-        return " | ".join(f"“{one}”" if isinstance(one, str) else str(one) for one in about["enum"])
+        return " | ".join(f"“{one}”" if isinstance(one, str) else "null" for one in about["enum"])
     kind = about.get("type", "")
     if kind == "array":
         return f"[{_words(about['items'])}]"
