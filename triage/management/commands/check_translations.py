@@ -82,7 +82,7 @@ def _faults(catalogue: Path) -> Iterator[str]:
         elif _places(entry.msgid, entry.msgid_plural) != _places(entry.msgstr, *entry.msgstr_plural.values()):
             yield f"other places in the translation: {entry.msgid!r}"
     compiled = catalogue.with_suffix(".mo")
-    if not compiled.exists() or _said(polib.mofile(str(compiled))) != _said(entries):
+    if not compiled.exists() or _said(polib.mofile(str(compiled))) != _said(entry for entry in entries if not entry.fuzzy):
         yield f"{compiled.name} was not compiled from {catalogue.name}: run check_translations --update"
     if shutil.which("xgettext"):
         with tempfile.TemporaryDirectory() as folder:
@@ -102,8 +102,6 @@ def _key(entry: Any) -> tuple[str, str, str]:
 
 
 def _said(entries: Any) -> set[tuple[Any, ...]]:
-    return {
-        (_key(entry), entry.msgstr, *sorted(entry.msgstr_plural.items()))
-        for entry in entries
-        if entry.msgid and entry.translated()
-    }
+    """What is said of what: sentences without a translation are no part of a compiled catalogue."""
+    told = ((_key(entry), entry.msgstr, *sorted(entry.msgstr_plural.items())) for entry in entries if entry.msgid)
+    return {(key, *texts) for key, *texts in told if any(texts)}
