@@ -65,7 +65,7 @@ def _perform(given: Sequence[str]) -> int:
 def _django(given: Sequence[str]) -> int:
     from django.core.management import execute_from_command_line  # noqa: PLC0415
 
-    _choose_role(given[0] if given else "")
+    _set_up(given[0] if given else "")
     execute_from_command_line(["manage.py", *given])
     return 0
 
