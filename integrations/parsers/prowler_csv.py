@@ -120,7 +120,8 @@ _AFTER_TIME, _ACCOUNT_COLUMNS = 2, 8
 # To be changed with what a row is read as: fingerprints of another reading prove nothing.
 READING = b"prowler csv 1"
 _OU = ("ACCOUNT_OU_UID", "ACCOUNT_OU_NAME")
-_WINDOW = 1024
+# Bytes to split for the cells before DESCRIPTION: enough for most rows, and for nearly all.
+_WINDOW, _WIDE = 1536, 16 << 10
 
 _ESSENTIAL_V4 = frozenset({"ACCOUNT_UID", "CHECK_ID", "STATUS", "RESOURCE_UID"})
 _ESSENTIAL_V3 = frozenset({"ASSESSMENT_START_TIME", "CHECK_ID", "STATUS", "RESOURCE_ID"})
@@ -240,6 +241,9 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
         while at < limit:
             window = data[at : at + _WINDOW]
             cells = window.split(b";", 26)
+            if len(cells) <= len(_HEAD):
+                window = data[at : at + _WIDE]
+                cells = window.split(b";", 26)
             try:
                 stem, size, lines, salt, known_title, known_service, info = checks[cells[10]]
                 prefix, ending, account_salt, known_provider, account, seen_at = accounts[cells[2]]
