@@ -29,13 +29,13 @@ def key_of(request: TokenRequest) -> str:
     said = request.headers.get(HEADER, "").strip()
     key = said[1:-1] if len(said) > 1 and said[0] == said[-1] == '"' else said
     if (said and not key) or len(key) > LONGEST or not (key.isascii() and key.isprintable()):
-        raise Problem("invalid", Text(_("The Idempotency-Key has to be 1 to %(length)s printable ASCII characters."), {"length": LONGEST}))
+        raise Problem(
+            "invalid", Text(_("The Idempotency-Key has to be 1 to %(length)s printable ASCII characters."), {"length": LONGEST})
+        )
     return key
 
 
-def once(
-    request: TokenRequest, *, key: str, parts: Mapping[str, Any], at: datetime, act: Callable[[], Answer]
-) -> Response:
+def once(request: TokenRequest, *, key: str, parts: Mapping[str, Any], at: datetime, act: Callable[[], Answer]) -> Response:
     """The answer of `act`, or the one that the key's first request was given.
 
     `parts`: what makes a request the same one, beside method and path. Raises Problem when the key belongs to another request, or to

@@ -143,7 +143,9 @@ def handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     if problem is None:
         trace = secrets.token_hex(8)
         log.error("%s %s failed (trace_id %s)", request.method, request.path, trace, exc_info=exc)
-        problem = Problem("failed", Text(_("Something failed that should not have. An administrator finds more under the trace_id.")))
+        problem = Problem(
+            "failed", Text(_("Something failed that should not have. An administrator finds more under the trace_id."))
+        )
     return answer(problem, instance=request.path, trace=trace)
 
 

@@ -75,7 +75,10 @@ ImportCounts = type(
     "ImportCounts",
     (serializers.Serializer,),
     {name: serializers.IntegerField(required=False) for name in Summary().as_json()}
-    | {"__doc__": "Empty until the import is done. `open`: to be fixed in the report's scope afterwards.", "__module__": __name__},
+    | {
+        "__doc__": "Empty until the import is done. `open`: to be fixed in the report's scope afterwards.",
+        "__module__": __name__,
+    },
 )
 
 
@@ -135,7 +138,9 @@ class Problem(serializers.Serializer[Any]):
     trace_id = serializers.CharField(required=False, help_text="Under which the log knows more (500).")
 
 
-LANGUAGE = OpenApiParameter("Accept-Language", str, OpenApiParameter.HEADER, description="`fr` or `en`: the language of sentences.")
+LANGUAGE = OpenApiParameter(
+    "Accept-Language", str, OpenApiParameter.HEADER, description="`fr` or `en`: the language of sentences."
+)
 CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous` of another page.")
 LIMIT = OpenApiParameter(
     "limit", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": PAGE}, description="Results on a page."
@@ -156,7 +161,9 @@ MEANINGS = {
 def _answers(good: dict[int, Any], *problems: int) -> dict[Any, Any]:
     """The good answers, and the problems that may come instead."""
     bad = {
-        (status, MEDIA_TYPE): OpenApiResponse(Problem, "; ".join(f"`{code}`" for code, kind in KINDS.items() if kind.status == status))
+        (status, MEDIA_TYPE): OpenApiResponse(
+            Problem, "; ".join(f"`{code}`" for code, kind in KINDS.items() if kind.status == status)
+        )
         for status in sorted({400, 401, 403, 405, 500, *problems})
     }
     return {**good, **bad}

@@ -41,7 +41,10 @@ class RawReport(FileUploadParser):
             known = ", ".join((MULTIPART, *RAW_TYPES))
             raise Problem(
                 "unsupported-media-type",
-                Text(_("A body of the type “%(type)s” is not read here, but any of: %(types)s."), {"type": essence[:80], "types": known}),
+                Text(
+                    _("A body of the type “%(type)s” is not read here, but any of: %(types)s."),
+                    {"type": essence[:80], "types": known},
+                ),
             )
         request = parser_context["request"]
         try:
@@ -114,7 +117,9 @@ def _fields(request: Request) -> dict[str, str]:
     said: dict[str, str] = {}
     for name, values in request.POST.lists():
         if name not in FIELDS:
-            text = Text(_("There is no field “%(name)s” here. There are: %(names)s."), {"name": name[:80], "names": ", ".join(FIELDS)})
+            text = Text(
+                _("There is no field “%(name)s” here. There are: %(names)s."), {"name": name[:80], "names": ", ".join(FIELDS)}
+            )
             raise invalid_field(name[:80], text)
         if len(values) > 1:
             raise invalid_field(name, Text(_("“%(name)s” has to be one text."), {"name": name}))

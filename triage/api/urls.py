@@ -39,7 +39,9 @@ urlpatterns = [
     path("v1/findings", findings.Findings.as_view(), name="api-findings"),
     path("v1/findings/<api_finding:number>", findings.OneFinding.as_view(), name="api-finding"),
     # The product's shape is no secret, and tools read it before they have a token.
-    path("v1/schema", SpectacularYAMLAPIView.as_view(permission_classes=[AllowAny], authentication_classes=[]), name="api-schema"),
+    path(
+        "v1/schema", SpectacularYAMLAPIView.as_view(permission_classes=[AllowAny], authentication_classes=[]), name="api-schema"
+    ),
     path("docs", docs.documentation, name="api-docs"),
     re_path("", views.Nothing.as_view(), name="api-nothing"),
 ]

@@ -1,6 +1,5 @@
 """A caller of the API whose every answer is held against the OpenAPI document."""
 
-import json
 import re
 from datetime import timedelta
 
@@ -26,7 +25,12 @@ class Caller:
         self.user = user
         if secret is None:
             self.token, secret = tokens.issue(
-                user=user, name="CI", scopes=scopes or EVERYTHING, expires_at=now() + timedelta(days=days), actor=ADMINISTRATOR, at=now()
+                user=user,
+                name="CI",
+                scopes=scopes or EVERYTHING,
+                expires_at=now() + timedelta(days=days),
+                actor=ADMINISTRATOR,
+                at=now(),
             )
         self.secret = secret
         self.client = Client(raise_request_exception=False)
@@ -47,7 +51,9 @@ def as_documented(method, path, answer):
     """The answer, if the document foresees it."""
     if path.startswith("/api/v1/") and not answer.headers["Content-Type"].startswith("application/vnd.oai"):
         operation = _operation(method, path.partition("?")[0])
-        content = operation["responses"][str(answer.status_code)]["content"] if operation else {"application/problem+json": PROBLEM}
+        content = (
+            operation["responses"][str(answer.status_code)]["content"] if operation else {"application/problem+json": PROBLEM}
+        )
         schema = content[answer.headers["Content-Type"]]["schema"]
         root = {**schema, "components": described()["components"]}
         jsonschema.Draft202012Validator(root, format_checker=jsonschema.FormatChecker()).validate(answer.json())
@@ -80,7 +86,3 @@ def nudges(monkeypatch):
     asked = []
     monkeypatch.setattr("triage.api.imports.async_task", lambda *task: asked.append(task))
     return asked
-
-
-def body_of(answer):
-    return json.loads(answer.content)

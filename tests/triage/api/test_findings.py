@@ -15,7 +15,12 @@ FINDINGS = "/api/v1/findings"
 def estate(db):
     """Five findings of one check, the last the worst; two of them of team web."""
     return [
-        finding(bucket=f"bucket-{number}", score=number, owner=team("web") if number < 2 else None, due_at=AT + timedelta(days=5 - number))
+        finding(
+            bucket=f"bucket-{number}",
+            score=number,
+            owner=team("web") if number < 2 else None,
+            due_at=AT + timedelta(days=5 - number),
+        )
         for number in range(5)
     ]
 

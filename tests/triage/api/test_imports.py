@@ -51,7 +51,11 @@ def test_the_body_may_be_the_report_itself(caller, nudges):
     answer = caller.post(f"{IMPORTS}?name=nightly.csv&category=nightly", b"a;b", content_type="text/csv; charset=utf-8")
 
     assert answer.status_code == 202
-    assert (answer.json()["file_name"], answer.json()["size"], answer.json()["declared"]) == ("nightly.csv", 3, {"category": "nightly"})
+    assert (answer.json()["file_name"], answer.json()["size"], answer.json()["declared"]) == (
+        "nightly.csv",
+        3,
+        {"category": "nightly"},
+    )
 
 
 def test_the_job_tells_what_became_of_it_and_the_same_bytes_change_nothing(caller, nudges):
@@ -165,7 +169,10 @@ def test_a_body_of_another_kind_is_refused_with_the_kinds_that_are_read(caller, 
         ("multipart/form-data; boundary=", b"x"),
         ("multipart/form-data; boundary=é", b"x"),
         ("multipart/form-data; boundary=x", b"no part at all"),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="zone"\r\nContent-Transfer-Encoding: base64\r\n\r\n!!\r\n--x--\r\n'),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="zone"\r\nContent-Transfer-Encoding: base64\r\n\r\n!!\r\n--x--\r\n',
+        ),
     ],
 )
 def test_a_broken_form_is_the_callers_problem(caller, kind, body):
@@ -314,7 +321,9 @@ def test_a_nul_in_the_address_is_refused(caller):
     assert caller.get(f"{IMPORTS}?cursor=%00").status_code == 400
 
 
-@pytest.mark.parametrize("asked", [{"cursor": "x"}, {"cursor": "9" * 30}, {"cursor": "²"}, {"limit": "0"}, {"limit": "201"}, {"page": "2"}])
+@pytest.mark.parametrize(
+    "asked", [{"cursor": "x"}, {"cursor": "9" * 30}, {"cursor": "²"}, {"limit": "0"}, {"limit": "201"}, {"page": "2"}]
+)
 def test_a_list_asked_wrongly_says_which_parameter(caller, asked):
     answer = caller.get(IMPORTS, asked)
 
@@ -330,7 +339,9 @@ def test_a_job_that_does_not_exist_is_not_found(caller, number):
 # --- the same request twice ---------------------------------------------------------------------------------------------------
 
 
-def test_the_same_key_with_the_same_request_is_done_once_and_answered_the_same(caller, nudges, django_capture_on_commit_callbacks):
+def test_the_same_key_with_the_same_request_is_done_once_and_answered_the_same(
+    caller, nudges, django_capture_on_commit_callbacks
+):
     with django_capture_on_commit_callbacks(execute=True):
         answers = [caller.post(IMPORTS, form(zone="UTC"), headers={"Idempotency-Key": key}) for key in ("k1", '"k1"', "k1")]
 

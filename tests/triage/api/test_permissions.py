@@ -15,7 +15,10 @@ from triage.models import RoleGrant, Scan
 
 DOORS = {
     ("get", "/api/v1/findings"): ("findings:read", {"viewer", "contributor", "triager", "approver", "auditor", "administrator"}),
-    ("get", "/api/v1/findings/F-{finding:06d}"): ("findings:read", {"viewer", "contributor", "triager", "approver", "auditor", "administrator"}),
+    ("get", "/api/v1/findings/F-{finding:06d}"): (
+        "findings:read",
+        {"viewer", "contributor", "triager", "approver", "auditor", "administrator"},
+    ),
     ("get", "/api/v1/imports"): ("imports:read", {"viewer", "contributor", "triager", "approver", "auditor", "administrator"}),
     ("post", "/api/v1/imports"): ("imports:write", {"triager", "administrator"}),
 }
@@ -79,7 +82,11 @@ def test_rights_that_the_person_lost_are_lost_to_the_token(caller):
 )
 def test_without_a_token_of_ours_the_door_stays_shut_and_says_how_it_opens(caller, header):
     caller.secret, secret = None, caller.secret
-    said = {} if header is None else {"Authorization": header.format(secret=secret).encode("utf-8", "surrogateescape").decode("latin-1")}
+    said = (
+        {}
+        if header is None
+        else {"Authorization": header.format(secret=secret).encode("utf-8", "surrogateescape").decode("latin-1")}
+    )
 
     answer = caller.post("/api/v1/imports", form(), headers=said)
 

@@ -102,7 +102,9 @@ def test_a_failure_that_nobody_expected_is_logged_under_a_number_and_not_told(ca
     assert caller.secret not in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/api/", "/api/v1", "/api/v1/nothing", "/api/v1/imports/", "/api/v2/imports", "/api/v1/findings/../x"])
+@pytest.mark.parametrize(
+    "path", ["/api/", "/api/v1", "/api/v1/nothing", "/api/v1/imports/", "/api/v2/imports", "/api/v1/findings/../x"]
+)
 def test_a_wrong_address_is_a_problem_document_too(caller, path):
     for method in ("get", "post", "options"):
         answer = caller.call(method, path)

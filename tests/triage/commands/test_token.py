@@ -21,7 +21,19 @@ def run(*arguments):
 def test_the_secret_alone_is_printed_and_works(db):
     user = person("Ana@Example.com", "triager")
 
-    printed, told = run("create", "--user", "ana@EXAMPLE.com", "--scope", "imports:write", "--scope", "findings:read", "--days", "7", "--name", "CI")
+    printed, told = run(
+        "create",
+        "--user",
+        "ana@EXAMPLE.com",
+        "--scope",
+        "imports:write",
+        "--scope",
+        "findings:read",
+        "--days",
+        "7",
+        "--name",
+        "CI",
+    )
 
     token = tokens.recognise(printed.removesuffix("\n"), at=now())
     assert (token.user, token.name, token.scopes) == (user, "CI", ["findings:read", "imports:write"])

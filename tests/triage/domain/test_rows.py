@@ -24,7 +24,9 @@ def scope(at, *, checks=("s3_bucket_public_access",), regions=("eu-west-1",), co
     ids = sorted(Check.objects.filter(key__in=checks).values_list("pk", flat=True))
     name = hashlib.blake2b(str(ids).encode(), digest_size=16).digest()
     check_set = None if stream else CheckSet.objects.get_or_create(digest=name, defaults={"checks": ids})[0]
-    scan = Scan.objects.create(state="done", sha256=digest(at, checks, regions) * 2, size=1, received_at=at, actor="worker", door="task")
+    scan = Scan.objects.create(
+        state="done", sha256=digest(at, checks, regions) * 2, size=1, received_at=at, actor="worker", door="task"
+    )
     return ScanScope.objects.create(
         scan=scan, scanner="prowler", account=Account.objects.get(uid=ACCOUNT), check_set=check_set, stream=stream, regions=list(regions),
         complete=complete, at=at,
@@ -105,7 +107,10 @@ def step(result, message, **params):
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
-        ([step("skipped", "no tag"), step("no team", "says %(v)s", v="x"), step("matched", "is %(v)s", v="100% web")], "is 100% web"),
+        (
+            [step("skipped", "no tag"), step("no team", "says %(v)s", v="x"), step("matched", "is %(v)s", v="100% web")],
+            "is 100% web",
+        ),
         ([step("skipped", "no tag"), step("no team", "says %(v)s", v="x"), step("no team", "b")], "says x"),
         ([step("skipped", "no tag")], "No rule names a team."),
         ([], "No rule names a team."),

@@ -89,7 +89,10 @@ def test_a_token_without_end_does_not_end(db):
     assert tokens.recognise(secret, at=AT + timedelta(days=10_000)) == token
 
 
-@pytest.mark.parametrize("change", [str.upper, lambda s: s[:-1], lambda s: s + "A", lambda s: s + "\0", lambda s: s.replace("cspm", "CSPM"), lambda _: ""])
+@pytest.mark.parametrize(
+    "change",
+    [str.upper, lambda s: s[:-1], lambda s: s + "A", lambda s: s + "\0", lambda s: s.replace("cspm", "CSPM"), lambda _: ""],
+)
 def test_almost_the_secret_is_not_the_secret(db, change):
     _token, secret = issue(person(), "findings:read")
 

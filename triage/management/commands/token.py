@@ -26,10 +26,17 @@ class Command(TriageCommand):
         create = verbs.add_parser("create", help=gettext("make a token; its secret is printed once"))
         create.add_argument("--user", required=True, metavar="EMAIL", help=gettext("whose rights it has at most"))
         create.add_argument(
-            "--scope", action="append", required=True, dest="scopes", choices=sorted(tokens.SCOPES), help=gettext("may be repeated")
+            "--scope",
+            action="append",
+            required=True,
+            dest="scopes",
+            choices=sorted(tokens.SCOPES),
+            help=gettext("may be repeated"),
         )
         create.add_argument("--name", default="cspm token", help=gettext("what it is for"))
-        create.add_argument("--days", type=int, default=DAYS, help=gettext("how long it works; %(days)s unless given") % {"days": DAYS})
+        create.add_argument(
+            "--days", type=int, default=DAYS, help=gettext("how long it works; %(days)s unless given") % {"days": DAYS}
+        )
         self.add_role(create)
         listed = verbs.add_parser("list", help=gettext("show what was made, never a secret"))
         listed.add_argument("--json", action="store_true", help=gettext("one object a line"))
@@ -70,7 +77,9 @@ class Command(TriageCommand):
 
     def _revoke(self, options: dict[str, Any]) -> None:
         token = tokens.revoke(prefix=options["prefix"], actor=self.actor(options), at=self.at())
-        self.say(gettext("The token “%(name)s” (%(prefix)s) opens nothing any more.") % {"name": token.name, "prefix": token.prefix})
+        self.say(
+            gettext("The token “%(name)s” (%(prefix)s) opens nothing any more.") % {"name": token.name, "prefix": token.prefix}
+        )
 
 
 def _shown(token: ApiToken) -> dict[str, Any]:
