@@ -27,7 +27,7 @@ class JsonAlone(DefaultContentNegotiation):
 
     def select_renderer(
         self,
-        request: Request,
+        request: Request,  # noqa: ARG002 - the framework's signature
         renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,  # noqa: ARG002
     ) -> tuple[BaseRenderer, str]:
