@@ -797,7 +797,7 @@ def test_memory_does_not_grow_with_the_report(monkeypatch, changing):
         assert found == count
         return most
 
-    assert peak(6_000) < peak(2_000) * 1.2
+    assert peak(2_400) < peak(800) * 1.2
 
 
 def test_checks_are_checkinfo_objects_compared_by_identity():
