@@ -38,15 +38,18 @@ class FacetValue:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """The most frequent first. `complete`: all matches are counted; otherwise the first COUNTED that came to hand."""
+    """The most frequent first. `complete`: all matches are counted; otherwise some of them."""
 
     values: list[FacetValue]
     complete: bool
 
 
-def facets(query: Query, *, at: datetime, user: int | None = None, teams: Collection[int] = frozenset()) -> dict[str, Facet]:
+def facets(
+    query: Query, *, at: datetime, user: int | None = None, teams: Collection[int] = frozenset(), count_to: int = COUNTED
+) -> dict[str, Facet]:
     """By field: severity, status, team, env, account and check, the last two with their SHOWN most frequent values.
 
+    What counters do not know is counted among the first `count_to` matches that come to hand.
     Raises QueryError as `search.q` does.
     """
     viewer = Viewer(at=at, user=user, teams=frozenset(teams))
@@ -55,7 +58,7 @@ def facets(query: Query, *, at: datetime, user: int | None = None, teams: Collec
     complete = True
     if missing:
         rows = Finding.objects.filter(condition(query, viewer)).order_by()
-        found, complete = _from_findings(rows, missing)
+        found, complete = _from_findings(rows, missing, count_to)
         counted |= found
     exact = {name: name not in missing or complete for name in _FIELDS}
     return {name: Facet(_values(name, counted[name]), exact[name]) for name in _FIELDS}
@@ -81,11 +84,11 @@ def _from_check_counters(query: Query, viewer: Viewer) -> Counted:
     return {"check": dict(sums[:SHOWN])}
 
 
-def _from_findings(rows: QuerySet[Finding], names: Sequence[str]) -> tuple[Counted, bool]:
-    """Of at most COUNTED findings, and whether these are all."""
+def _from_findings(rows: QuerySet[Finding], names: Sequence[str], count_to: int) -> tuple[Counted, bool]:
+    """Of at most `count_to` findings, and whether these are all."""
     columns = {name: _OF_FINDING[name] for name in names}
-    found = _grouped(rows.values(*columns.values())[: COUNTED + 1], columns, each="1")
-    return found, sum(found[names[0]].values()) <= COUNTED
+    found = _grouped(rows.values(*columns.values())[: count_to + 1], columns, each="1")
+    return found, sum(found[names[0]].values()) <= count_to
 
 
 def _grouped(rows: QuerySet[Any, Any], columns: Mapping[str, str], *, each: str = "n") -> Counted:

@@ -11,7 +11,7 @@ from triage.domain.search.tree import Words
 from triage.models import AssetSearch, FindingAlias
 
 # Up to so many assets of a word are named one by one; more are common enough for findings to be walked and each one asked.
-NAMED_ASSETS = 5_000
+NAMED_ASSETS = 20_000
 
 
 def condition(asker: Asker, texts: Sequence[Words]) -> Q:

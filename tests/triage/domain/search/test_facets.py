@@ -50,8 +50,8 @@ def tallied(text: str, world: World) -> dict[str, dict[str, int]]:
     }
 
 
-def asked(text: str, world: World) -> dict[str, facets.Facet]:
-    return facets.facets(search.parse(text), at=AT, user=world.user, teams=world.teams)
+def asked(text: str, world: World, **options: int) -> dict[str, facets.Facet]:
+    return facets.facets(search.parse(text), at=AT, user=world.user, teams=world.teams, **options)
 
 
 @pytest.mark.parametrize("folded", [False, True])
@@ -78,13 +78,11 @@ def test_what_counters_know_is_not_asked_of_findings(world: World) -> None:
     assert not [query["sql"] for query in queries if "triage_finding" in query["sql"]]
 
 
-def test_a_part_is_said_to_be_a_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facets, "COUNTED", 5)
-
-    found = asked("severity>=low", world)
+def test_a_part_is_said_to_be_a_part(world: World) -> None:
+    found = asked("severity>=low", world, count_to=5)
 
     assert {name for name, facet in found.items() if not facet.complete} == {"check"}
-    assert {name for name, facet in asked("-is:muted", world).items() if not facet.complete} == set(found)
+    assert {name for name, facet in asked("-is:muted", world, count_to=5).items() if not facet.complete} == set(found)
 
 
 def test_labels_are_for_people(world: World) -> None:
