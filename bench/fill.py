@@ -40,7 +40,7 @@ WORDS = (
 )
 
 NUMBERED = (
-    "user", "team", "account", "scan", "check", "control", "tagset", "asset", "finding", "codestream", "connection", "ticket",
+    "user", "team", "account", "scan", "check", "control", "tagset", "asset", "finding", "ownertrail", "codestream", "connection", "ticket",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def pick(values: str, row: str) -> str:
 
 _salts = count(1)
 STATEMENTS = (
+    "INSERT INTO triage_ownertrail (id, digest, steps) OVERRIDING SYSTEM VALUE VALUES (1, decode(repeat('00', 16), 'hex'), '[]')",
     """INSERT INTO triage_user (id, password, email, name, is_active, language, theme, time_zone, created_at)
         SELECT i, '!', 'person' || i || '@example.com', 'Person ' || i, true, '', '', '', now() FROM generate_series(1, 60) i""",
     f"""INSERT INTO triage_team (id, slug, name, email, aliases)
