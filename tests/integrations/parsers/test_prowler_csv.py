@@ -768,8 +768,8 @@ def test_the_short_cut_is_taken(monkeypatch, length):
 @pytest.mark.slow
 @pytest.mark.parametrize("changing", ["RISK", "RESOURCE_TAGS", "ACCOUNT_UID", "CHECK_ID"])
 def test_memory_does_not_grow_with_the_report(monkeypatch, changing):
-    monkeypatch.setattr(prowler_csv, "_REMEMBERED", 1 << 18)
-    monkeypatch.setattr(_prowler, "INTERNED", 1 << 18)
+    monkeypatch.setattr(prowler_csv, "_REMEMBERED", 1 << 16)
+    monkeypatch.setattr(_prowler, "INTERNED", 1 << 16)
     row = written({changing: "HERE"}).partition("\n")[2].encode()
 
     class Endless(io.RawIOBase):
