@@ -54,7 +54,8 @@ END $$;
 """
 
 INSERTED = f"""
-CREATE FUNCTION triage_finding_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+-- To sort a chunk of an import by all audited columns costs four times as much as to hash them; there is memory for its groups.
+CREATE FUNCTION triage_finding_inserted() RETURNS trigger LANGUAGE plpgsql SET enable_sort = off SET work_mem = '32MB' AS $$
 DECLARE
     who text := cspm_actor();
     door text := coalesce(cspm_setting('door'), '');
@@ -73,10 +74,11 @@ BEGIN
     THEN
         RAISE EXCEPTION 'a finding points at an asset, check or owner trail that does not exist' USING ERRCODE = '23503';
     END IF;
-    -- Many findings of a chunk begin alike: their state is put into words once (measured: 40 ms instead of 280 ms for 20,000).
+    -- Many findings of a chunk begin alike: their state is put into words once. Beside unnest() it would be once a row, hence OFFSET 0.
     INSERT INTO triage_event (subject, subject_id, seq, kind, after, reason, actor, door, scan_id, evidence, at)
-        SELECT 'finding', unnest(g.ids), 1, 'opened', jsonb_strip_nulls(jsonb_build_object({INITIAL})), why, who, door, scan, proof, moment
-        FROM (SELECT {", ".join(AUDITED)}, array_agg(id ORDER BY id) AS ids FROM added GROUP BY {", ".join(AUDITED)}) g;
+        SELECT 'finding', unnest(ids), 1, 'opened', state, why, who, door, scan, proof, moment
+        FROM (SELECT jsonb_strip_nulls(jsonb_build_object({INITIAL})) AS state, ids
+            FROM (SELECT {", ".join(AUDITED)}, array_agg(id) AS ids FROM added GROUP BY {", ".join(AUDITED)}) g OFFSET 0) worded;
     INSERT INTO triage_counter (team, account, severity, status, presence, environment, n)
         SELECT team_id, account_id, severity, status, presence, environment, count(*) FROM added GROUP BY 1, 2, 3, 4, 5, 6;
     INSERT INTO triage_checkcounter (check_id, team, is_open, n)
