@@ -1,4 +1,4 @@
-"""Reads that are longer than a queryset: one finding with its whole story, one scan with its diff. Their statements are counted."""
+"""Reads that are longer than a queryset: a finding with its whole story, a scan with its diff. Tests count their statements."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from triage.models import (
     ApiToken,
     CheckCounter,
     ClockEntry,
+    CodePlace,
     Event,
     Finding,
     FindingAlias,
@@ -79,7 +80,9 @@ def patience(seconds: int) -> Iterator[None]:
 def own_teams(user: User) -> frozenset[int]:
     """Teams that the person is a member of, known by number or by e-mail address, or contributes to."""
     of_members = Team.objects.filter(Q(members__user=user) | Q(members__email__iexact=user.email)).values_list("pk")
-    return frozenset(of_members.union(RoleGrant.objects.filter(user=user, team__isnull=False).values_list("team")).values_list("pk", flat=True))
+    return frozenset(
+        of_members.union(RoleGrant.objects.filter(user=user, team__isnull=False).values_list("team")).values_list("pk", flat=True)
+    )
 
 
 # --- a finding ----------------------------------------------------------------------------------------------------------------
@@ -180,7 +183,8 @@ def covering(current: Finding) -> list[ScanScope]:
     return list(
         ScanScope.objects.filter(
             Q(check_set=None) | Q(check_set__checks__contains=[current.check_ref_id]),
-            Q(regions=[]) | Q(regions__contains=[current.region]),
+            Q() if current.region == "" else Q(regions=[]) | Q(regions__contains=[current.region]),
+            stream=CodePlace.objects.filter(finding=current.pk).values_list("stream", flat=True).first(),
             account=current.account_id,
             scanner=current.check_ref.scanner,
             complete=True,
@@ -198,7 +202,14 @@ def last_seen(current: Finding, scopes: list[ScanScope]) -> datetime:
     return current.last_seen
 
 
-_SAID = {"opened": "new", "verified": "fixed", "regressed": "regressed", "unreported": "unreported", "reported": "reported", "gone": "gone"}
+_SAID = {
+    "opened": "new",
+    "verified": "fixed",
+    "regressed": "regressed",
+    "unreported": "unreported",
+    "reported": "reported",
+    "gone": "gone",
+}
 
 
 def _occurrences(events: list[Event], scopes: list[ScanScope]) -> list[Occurrence]:
@@ -327,7 +338,9 @@ def scan_story(current: Scan) -> ScanStory:
     told.columns = [Column(name, counts[name], _ranked(rows, ids[kind])) for name, kind in DIFF.items()]
     told.also = [Column(name, also[kind], _ranked(rows, ids[kind])) for name, kind in ALSO.items() if also.get(kind)]
     told.warnings = list(ScanWarning.objects.filter(scan=current.pk).order_by("line", "id")[:WARNINGS_SHOWN])
-    told.scopes = list(ScanScope.objects.filter(scan=current.pk).select_related("account", "check_set", "stream").order_by("id")[:20])
+    told.scopes = list(
+        ScanScope.objects.filter(scan=current.pk).select_related("account", "check_set", "stream").order_by("id")[:20]
+    )
     return told
 
 

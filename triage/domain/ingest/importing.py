@@ -16,6 +16,7 @@ from triage.domain import audit, evidence
 from triage.domain.access import Actor, Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.ingest import reports
+from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.merge import Matches, merge
 from triage.domain.ingest.summary import Report, Summary, text_json
 from triage.models import Scan, ScanProgress, ScanState, ScanWarning
@@ -40,7 +41,7 @@ def receive(*, stream: BinaryIO | Path, name: str, declared: Mapping[str, Any], 
     kept = evidence.keep_file(stream, media_type="application/octet-stream", at=at, limit=settings.REPORT_MAX_BYTES)
     with audit.recording(actor=actor.name, at=at, door=actor.door) as trail:
         scan = Scan.objects.create(
-            file_name=Path(name.replace("\\", "/")).name[:300], sha256=kept.sha256, size=kept.size, declared=said, received_at=at,
+            file_name=one_line(Path(name.replace("\\", "/")).name)[:300], sha256=kept.sha256, size=kept.size, declared=said, received_at=at,
             actor=actor.name, door=actor.door,
         )  # fmt: skip
         trail.tell("scan", scan.pk, "received", after={"sha256": bytes(kept.sha256).hex(), "size": kept.size, "declared": said})
@@ -184,6 +185,9 @@ def _declaration(declared: Mapping[str, Any]) -> dict[str, Any]:
         raise Invalid(
             _("“%(name)s” cannot be declared. Possible are: %(names)s."), name=min(unknown), names=", ".join(sorted(DECLARABLE))
         )
+    for name, value in said.items():
+        if isinstance(value, str) and (len(value) > 300 or not value.isprintable()):
+            raise Invalid(_("“%(name)s” is longer than 300 characters or holds control characters."), name=name)
     if "zone" in said:
         _zone(said["zone"])
     return said
