@@ -198,7 +198,8 @@ class Command(TriageCommand):
         n = scan.counts
         seen = f" · {timezone.localtime(scan.at):%Y-%m-%d %H:%M}" if scan.at else ""
         title = gettext("Dry run, nothing is changed") if options["dry_run"] else gettext("Scan %(scan)s") % {"scan": scan.pk}
-        self.say(f"{title} · {scan.format or gettext('empty')}{seen}")
+        kind = scan.format or gettext("empty")
+        self.say(f"{title} · {kind}{seen}")
         self.say(gettext("  %(rows)s records: %(fail)s fail, %(passed)s pass, %(manual)s manual, %(muted)s muted") % n)
         self.say(
             gettext("  %(new)s new, %(fixed)s fixed, %(regressed)s regressed, %(unreported)s no longer reported; %(open)s open")

@@ -75,8 +75,9 @@ class Command(TriageCommand):
             self.say(f"             {SIGNS[step.result]} {self.render(step.why)}")
         if row.message:
             self.say(f"  {row.message}")
+        ticket_label = gettext("ticket")
         for ticket in story.tickets:
-            self.say(f"  {gettext('ticket'):10} {ticket.key or ticket.mark} {ticket.url} ({ticket.state})")
+            self.say(f"  {ticket_label:10} {ticket.key or ticket.mark} {ticket.url} ({ticket.state})")
         self.say()
         for moment in story.timeline:
             self.say(f"  {_time(moment.at)}  {_happened(moment)}")

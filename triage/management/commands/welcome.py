@@ -79,10 +79,12 @@ class Command(TriageCommand):
         self.say()
         for line in lines:
             self.say(f"  {line}")
-        self.say(f"  {gettext('CSPM Triage is ready:')} {settings.BASE_URL}")
+        ready = gettext("CSPM Triage is ready: %(address)s")
+        self.say(f"  {ready % {'address': settings.BASE_URL}}")
         # Who has a password needs no link, and a link in a log of the service would be one too many.
         if administrator.email == installation.ADMINISTRATOR and not administrator.has_usable_password():
             token = sign_in.issue_link(user=administrator, at=self.at(), hours=LINK_HOURS, actor=self.actor(options).name)
-            self.say(f"  {gettext('Sign in as administrator (works once, 24 hours):')}")
+            how = gettext("Sign in as administrator (works once, %(hours)s hours):")
+            self.say(f"  {how % {'hours': LINK_HOURS}}")
             self.say(f"  {settings.BASE_URL}{reverse('sign-in-link', args=[token])}")
         self.say()
