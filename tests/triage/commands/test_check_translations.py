@@ -51,6 +51,8 @@ def test_a_whole_catalogue_is_accepted(catalogue, capsys):
         (entry("Hello", "Bonjour", flags=["fuzzy"]), "not translated: 'Hello'"),
         (entry("Hello %(name)s", "Bonjour"), "other places in the translation"),
         (entry("Hello", "Bonjour %(name)s"), "other places in the translation"),
+        (entry("Hello?", "Bonjour ?"), "a line may break before a mark"),
+        (entry("Hello", "« Bonjour\u00a0»"), "a line may break before a mark"),
     ],
 )
 def test_a_faulty_sentence_is_named(catalogue, capsys, wrong, said):
@@ -88,9 +90,12 @@ def test_a_catalogue_that_is_behind_its_sources_is_named(catalogue, capsys, sour
 
 @pytest.mark.skipif(shutil.which("xgettext") is None, reason="gathering sentences needs gettext")
 def test_updating_gathers_keeps_and_drops(catalogue, capsys):
-    folder = catalogue(entry("Hello", "Bonjour"), entry("Old", "Vieux"), sources=["Hello", "New"])
+    folder = catalogue(entry("Hello!", "Bonjour !"), entry("Old", "Vieux"), sources=["Hello!", "New"])
 
     with pytest.raises(CommandError):  # the new one is not translated yet
         call_command("check_translations", "--update")
 
-    assert {(one.msgid, one.msgstr) for one in polib.pofile(str(folder / "django.po"))} == {("Hello", "Bonjour"), ("New", "")}
+    assert {(one.msgid, one.msgstr) for one in polib.pofile(str(folder / "django.po"))} == {
+        ("Hello!", "Bonjour\u00a0!"),
+        ("New", ""),
+    }

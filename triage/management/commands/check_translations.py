@@ -16,6 +16,9 @@ from django.core.management.commands import makemessages
 SOURCES = ("cspm", "integrations", "templates", "triage")
 LANGUAGE = "fr"
 PLACE = re.compile(r"%\((\w+)\)[sd]")
+# French keeps these marks on the line of their word: the space between is one that does not break.
+BREAKING = re.compile(r"(?<=\S) (?=[;:?!»](?:\s|$))|(?<=«) ")
+FIXED = "\N{NO-BREAK SPACE}"
 
 
 class Gathering(makemessages.Command):
@@ -53,6 +56,9 @@ def _update(catalogue: Path) -> None:
     gathered = polib.pofile(str(catalogue), wrapwidth=0)
     for entry in [*gathered.obsolete_entries()]:
         gathered.remove(entry)
+    for entry in gathered:
+        entry.msgstr = BREAKING.sub(FIXED, entry.msgstr)
+        entry.msgstr_plural = {number: BREAKING.sub(FIXED, text) for number, text in entry.msgstr_plural.items()}
     gathered.save()
     gathered.save_as_mofile(str(catalogue.with_suffix(".mo")))
 
@@ -81,6 +87,8 @@ def _faults(catalogue: Path) -> Iterator[str]:
             yield f"not translated: {entry.msgid!r}"
         elif _places(entry.msgid, entry.msgid_plural) != _places(entry.msgstr, *entry.msgstr_plural.values()):
             yield f"other places in the translation: {entry.msgid!r}"
+        elif any(BREAKING.search(text) for text in (entry.msgstr, *entry.msgstr_plural.values())):
+            yield f"a line may break before a mark (--update mends it): {entry.msgstr!r}"
     compiled = catalogue.with_suffix(".mo")
     if not compiled.exists() or _said(polib.mofile(str(compiled))) != _said(entry for entry in entries if not entry.fuzzy):
         yield f"{compiled.name} was not compiled from {catalogue.name}: run check_translations --update"
