@@ -15,7 +15,6 @@ from triage.models import (
     ApiToken,
     CheckCounter,
     ClockEntry,
-    CodePlace,
     Event,
     Finding,
     FindingAlias,
@@ -184,7 +183,7 @@ def covering(current: Finding) -> list[ScanScope]:
         ScanScope.objects.filter(
             Q(check_set=None) | Q(check_set__checks__contains=[current.check_ref_id]),
             Q() if current.region == "" else Q(regions=[]) | Q(regions__contains=[current.region]),
-            stream=CodePlace.objects.filter(finding=current.pk).values_list("stream", flat=True).first(),
+            Q(stream__places=current.pk) if current.account.provider == "code" else Q(stream=None),
             account=current.account_id,
             scanner=current.check_ref.scanner,
             complete=True,
