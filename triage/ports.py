@@ -99,7 +99,7 @@ class AccountInfo:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in code. Lines are 1-based, 0 when unknown.
+    """A place in code. Lines and columns are 1-based, 0 when unknown. `end_column`: of `end_line`, behind the last character.
 
     `path`: relative to the checkout, `/` as separator. `address`: resource address (`aws_s3_bucket.logs`) or logical location.
     `snippet`: the flagged text as written, at most 4,000 characters; `context`: it with the lines around, the same limit.
@@ -116,6 +116,7 @@ class Place:
     context: str = ""
     fingerprints: tuple[tuple[str, str], ...] = ()
     trusted: str = ""
+    end_column: int = 0
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import posixpath
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -187,16 +187,10 @@ class Files:
 # --- places -------------------------------------------------------------------------------------------------------------------
 
 
-def places(locations: Iterable[Any], files: Files, message: str) -> list[Place]:
+def places(locations: Sequence[Any], files: Files, message: str) -> list[Place]:
     """The result's places without fingerprints, the main one first. One without file, line and address is left out."""
-    found: list[Place] = []
-    for location in locations:
-        place = _place(as_dict(location), files, message)
-        if place.path or place.address or place.start_line:
-            found.append(place)
-        if len(found) == MOST_PLACES:
-            break
-    return found
+    found = (_place(as_dict(location), files, message) for location in locations[:MOST_PLACES])
+    return [place for place in found if place.path or place.address or place.start_line]
 
 
 def _place(location: Mapping[str, Any], files: Files, message: str) -> Place:
@@ -217,6 +211,7 @@ def _place(location: Mapping[str, Any], files: Files, message: str) -> Place:
         start_line=start,
         end_line=end,
         start_column=max(as_number(region.get("startColumn")), 0),
+        end_column=max(as_number(region.get("endColumn")), 0),
         address=_logical(location, files) or _resource(snippet) or _named_package(message),
         snippet=snippet[:LONGEST_TEXT],
         context=context[:LONGEST_TEXT],

@@ -535,7 +535,7 @@ def test_bases_and_indexes_are_followed():
 
 
 def test_regions_of_all_kinds_are_read():
-    regions = [None, {}, {"startLine": 0}, {"startLine": 3}, {"startLine": 3, "endLine": 5, "startColumn": 2}, {"charOffset": 9},
+    regions = [None, {}, {"startLine": 0}, {"startLine": 3}, {"startLine": 3, "endLine": 5, "startColumn": 2, "endColumn": 7}, {"charOffset": 9},
                {"startLine": "3"}, {"startLine": -1}, {"startLine": 10**30}]  # fmt: skip
     results = [
         result(locations=[{"physicalLocation": {"artifactLocation": {"uri": "a"}, "region": region}}]) for region in regions
@@ -543,8 +543,8 @@ def test_regions_of_all_kinds_are_read():
 
     found = of(Observation, parse(report(*results)))
 
-    assert [(each.place.start_line, each.place.end_line, each.place.start_column) for each in found] == [
-        (0, 0, 0), (0, 0, 0), (0, 0, 0), (3, 3, 0), (3, 5, 2), (0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0),
+    assert [(each.place.start_line, each.place.end_line, each.place.start_column, each.place.end_column) for each in found] == [
+        (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0), (3, 3, 0, 0), (3, 5, 2, 7), (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0),
     ]  # fmt: skip
 
 

@@ -5,11 +5,13 @@ and scope are matched in stages, the surest evidence first; what remains is new,
 """
 
 import re
+from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 from triage.ports import Place
@@ -18,7 +20,10 @@ SMALL = 64
 MOST_CELLS = 100_000  # comparisons for one rule in one file; of larger groups only neighbours are compared
 MOST_CELLS_IN_ALL = 1_500_000
 NEIGHBOURS = 4
+MOST_FUZZY = 2_000
+NO_TEXT = "\0"
 MOST_CANDIDATES = 40  # files that share a piece of evidence; more prove nothing
+PIECES = 4093  # different pieces of text that are told apart
 HEAD = 200  # characters of text that are still there when it was stored cut
 NAMESAKE = 0.6  # likeness of two paths that makes them the same file's unless their results speak against it
 LONGEST_SAID = 500  # characters of a message, which is stored with other white space and perhaps cut
@@ -27,9 +32,9 @@ SPEAKING = 24  # characters of text that do not meet by chance in two files
 # What speaks for a pair in the alignment, in units of about "half the text is the same". Tuned on half of the made pairs.
 MADE = 3.0  # it was made by a key
 STEADY = 0.6  # it moved as far as the pair before it
+WIDTH = 0.35  # it is as long, as far as columns tell
 COLUMN = 0.35  # it begins in the same column
 TIE = 1e-6  # what differs by less is equal: then the earlier place is taken, as copies are pasted below
-EXPLAINED = 0.15  # lines went where a result was fixed, or came where one is new
 FAR = 0.01  # for each doubling of how far it moved otherwise than the pair before it: the nearer of two equal ones
 EVEN = 0.3  # the rule has as many results in the file as before
 BEFORE = 0.8  # the line before is the same
@@ -40,6 +45,7 @@ TEXT_NEEDED = 2.2
 WORDS_NEEDED = 1.0
 
 _ordinal_suffix = re.compile(r":\d{1,6}$")
+_last_name = re.compile(r"[./]")
 _version = re.compile(r"(?<=.)@[^@/]*$")
 _quoted = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\b\d+\b")
 
@@ -60,6 +66,8 @@ class Traits:
 
 
 Match = tuple[int | None, str]
+Step = tuple["array[int]", "array[int]", "array[int]"]  # of a row: columns, and the row and column that each came from
+Cell = tuple[float, int, int]  # what the best chain is worth that ends with this old and this new result
 
 
 def match(old: Sequence[tuple[int, Traits]], new: Sequence[Traits]) -> list[Match]:
@@ -78,12 +86,13 @@ def match(old: Sequence[tuple[int, Traits]], new: Sequence[Traits]) -> list[Matc
 class _Item:
     """A result with what it is compared by. Costly traits are made when first asked for."""
 
-    __slots__ = ("_around", "context", "file", "key", "partner", "place", "said", "stage", "text", "traits")
+    __slots__ = ("_around", "context", "file", "key", "partner", "place", "rule", "said", "stage", "text", "traits")
 
     def __init__(self, traits: Traits, key: int) -> None:
         self.traits = traits
         self.place = traits.place
         self.key = key
+        self.rule = traits.rule
         self.file = traits.place.path
         self.said = " ".join(traits.message.split())[:LONGEST_SAID]
         self.text = "".join(traits.place.snippet.split())
@@ -124,8 +133,12 @@ class _State:
         self.present = sorted((item for item in old if not item.traits.gone), key=_Item.order)
         self.gone = sorted((item for item in old if item.traits.gone), key=_Item.order)
         self.new = sorted(new, key=_Item.order)
+        self.cells = 0
 
     def match_present(self) -> None:
+        renamed = _renamed_rules(self.present, self.new)
+        for item in self.new if renamed else ():
+            item.rule = renamed.get(item.rule, item.rule)
         files = _by_file(self.present), _by_file(self.new)
         self._match_unchanged(*files)
         for target, source in _moved_files(*files).items():
@@ -207,103 +220,43 @@ def _is_same(old: _Item, new: _Item) -> bool:
     return (
         a.start_line == b.start_line
         and a.start_column == b.start_column
-        and old.traits.rule == new.traits.rule
+        and old.rule == new.rule
         and old.said == new.said
         and old.text == new.text
         and a.address == b.address
     )
 
 
-# --- stage 1: keys that both sides have once ----------------------------------------------------------------------------------
+# --- stage 0: rules and files that are called otherwise -----------------------------------------------------------------------
 
 
-def _unique_on_both_sides(
-    olds: Iterable[_Item], news: Iterable[_Item], key: Callable[[_Item], Hashable | None]
-) -> list[tuple[_Item, _Item]]:
-    before, after = _once(olds, key), _once(news, key)
-    return [(old, new) for found, new in after.items() if new and (old := before.get(found))]
+def _renamed_rules(olds: list[_Item], news: list[_Item]) -> dict[str, str]:
+    """New rule to old one, where a tool put another path before it (Semgrep names a rule after the folder that it is read from)."""
+    before, after = _by_rule(olds), _by_rule(news)
+    vanished, appeared = _by_last_name(before.keys() - after.keys()), _by_last_name(after.keys() - before.keys())
+    renamed = {}
+    for name, sources in vanished.items():
+        targets = appeared.get(name, [])
+        if len(sources) == 1 and len(targets) == 1:
+            seen = {(item.file, item.text or item.said) for item in before[sources[0]]}
+            found = {(item.file, item.text or item.said) for item in after[targets[0]]}
+            if 2 * len(seen & found) >= min(len(seen), len(found)):
+                renamed[targets[0]] = sources[0]
+    return renamed
 
 
-def _once(items: Iterable[_Item], key: Callable[[_Item], Hashable | None]) -> dict[Hashable, _Item | None]:
-    """Item by key, None where several have it."""
-    found: dict[Hashable, _Item | None] = {}
+def _by_rule(items: Iterable[_Item]) -> dict[str, list[_Item]]:
+    found: dict[str, list[_Item]] = defaultdict(list)
     for item in items:
-        value = key(item)
-        if value is not None:
-            found[value] = None if value in found else item
+        found[item.rule].append(item)
     return found
 
 
-def _fingerprint_key(item: _Item) -> Hashable | None:
-    """The tool's own fingerprint without a running number (`…:2`): after the first of two twins is fixed it counts anew."""
-    place = item.place
-    for name, value in place.fingerprints:
-        if name == place.trusted:
-            return (item.traits.rule, item.file, name, _ordinal_suffix.sub("", value), item.text)
-    return None
-
-
-def _address_key(item: _Item) -> Hashable | None:
-    return (item.traits.rule, item.file, item.place.address) if item.place.address else None
-
-
-def _package_key(item: _Item) -> Hashable | None:
-    """A package's address without its version: an upgrade that is still vulnerable fixes nothing."""
-    address = item.place.address
-    return (item.traits.rule, item.file, _version.sub("", address)) if "@" in address else None
-
-
-def _context_key(item: _Item) -> Hashable | None:
-    if item.text and item.context:
-        return (item.traits.rule, item.file, item.text, item.context, item.said)
-    return None
-
-
-def _reworded_context_key(item: _Item) -> Hashable | None:
-    return (item.traits.rule, item.file, item.text, item.context) if item.text and item.context else None
-
-
-def _text_key(item: _Item) -> Hashable | None:
-    return (item.traits.rule, item.file, item.text, item.said) if item.text else None
-
-
-def _reworded_text_key(item: _Item) -> Hashable | None:
-    return (item.traits.rule, item.file, item.text) if item.text else None
-
-
-def _cut_text_key(item: _Item) -> Hashable | None:
-    return (item.traits.rule, item.file, item.text[:HEAD]) if len(item.text) >= HEAD else None
-
-
-def _before_key(item: _Item) -> Hashable | None:
-    """The line before: what was copied is pasted below, more often than not."""
-    before = item.around()[0] if item.text and item.context else ""
-    return (item.traits.rule, item.file, item.text, before) if before else None
-
-
-_KEYS: tuple[tuple[str, Callable[[_Item], Hashable | None]], ...] = (
-    ("fingerprint", _fingerprint_key),
-    ("address", _address_key),
-    ("address", _package_key),
-    ("context", _context_key),
-    ("text", _text_key),
-    ("context", _reworded_context_key),
-    ("text", _reworded_text_key),
-    ("context", _before_key),
-    ("text", _cut_text_key),
-)
-
-
-def _elsewhere_key(item: _Item) -> Hashable | None:
-    """Short texts (`import os`) meet by chance: those need the lines around them as well."""
-    if len(item.text) >= SPEAKING:
-        return (item.traits.rule, item.text[:HEAD])
-    if item.text and len(item.context) >= len(item.text) + SPEAKING:
-        return (item.traits.rule, item.context)
-    return None
-
-
-# --- stage 0: files that moved ------------------------------------------------------------------------------------------------
+def _by_last_name(rules: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for rule in rules:
+        found[_last_name.split(rule)[-1]].append(rule)
+    return found
 
 
 def _moved_files(old_files: dict[str, list[_Item]], new_files: dict[str, list[_Item]]) -> dict[str, str]:
@@ -315,11 +268,18 @@ def _moved_files(old_files: dict[str, list[_Item]], new_files: dict[str, list[_I
     moved = _moved_roots(vanished, appeared)
     vanished = {path: items for path, items in vanished.items() if path not in set(moved.values())}
     appeared = {path: items for path, items in appeared.items() if path not in moved}
-    scored = [
-        (score, source, target)
-        for source, target in _candidates(vanished, appeared)
-        if (score := _likeness(source, vanished[source], target, appeared[target])) > 0
-    ]
+    before, after = (
+        {path: _counted(items) for path, items in vanished.items()},
+        {path: _counted(items) for path, items in appeared.items()},
+    )
+    scored, fuzzy = [], 0
+    for source, target in sorted(_candidates(vanished, appeared)):
+        path = _path_likeness(source, target)
+        likeness = _likeness(before[source], after[target], path)
+        if not likeness and path >= NAMESAKE and (fuzzy := fuzzy + 1) <= MOST_FUZZY:
+            likeness = _fuzzy_likeness(vanished[source], appeared[target]) and path
+        if likeness:
+            scored.append((likeness, source, target))
     taken: set[str] = set()
     for _score, source, target in sorted(scored, key=lambda found: (-found[0], found[1], found[2])):
         if source not in taken and target not in moved:
@@ -364,8 +324,11 @@ def _beginnings(source: str, target: str) -> tuple[str, str]:
     return "/".join(a) + "/" * bool(a), "/".join(b) + "/" * bool(b)
 
 
-def _evidence(item: _Item) -> Hashable:
-    return (item.traits.rule, item.text[:HEAD] or item.said)
+def _evidence(item: _Item) -> tuple[str, str]:
+    if item.text:
+        return (item.rule, item.text[:HEAD])
+    width = item.place.end_column - item.place.start_column if item.place.end_column else 0
+    return (item.rule, f"{NO_TEXT}{item.said} {width}")
 
 
 def _candidates(vanished: dict[str, list[_Item]], appeared: dict[str, list[_Item]]) -> set[tuple[str, str]]:
@@ -398,35 +361,28 @@ def _traits_of_path(path: str, _items: list[_Item]) -> set[Hashable]:
     return {("name", base), ("end", two), ("folder", folder, base.partition(".")[0][:3])}
 
 
-def _likeness(source: str, olds: list[_Item], target: str, news: list[_Item]) -> float:
-    """How sure it is that a file moved there; 0 if it is not."""
-    before, after = _counted(olds), _counted(news)
+def _likeness(before: dict[tuple[str, str], int], after: dict[tuple[str, str], int], path: float) -> float:
+    """How sure it is that a file moved there, by its results and how alike the paths are; 0 if it is not."""
     shared = {key: min(count, after[key]) for key, count in before.items() if key in after}
-    overlap = sum(shared.values()) / min(len(olds), len(news))
-    speaking = any(len(text) >= SPEAKING for _rule, text in shared) if olds[0].text else len(shared) > 2
-    path = _path_likeness(source, target)
-    if path >= NAMESAKE and overlap < 1:
-        overlap = max(overlap, 0.9 * _fuzzy_overlap(olds, news))
-    needed = 0.3 if path >= NAMESAKE else 0.5
-    if overlap < needed or (path == 0 and not speaking):
+    overlap = sum(shared.values()) / min(sum(before.values()), sum(after.values()))
+    speaking = len(shared) > 2 or any(len(text) >= SPEAKING and text[:1] != NO_TEXT for _rule, text in shared)
+    if overlap < (0.3 if path >= NAMESAKE else 0.5) or (path == 0 and not speaking):
         return 0
     return overlap + min(sum(shared.values()), 20) / 40 + path
 
 
-def _fuzzy_overlap(olds: list[_Item], news: list[_Item]) -> float:
-    """The share of results that are found again with a similar text, of the first few: enough to know a file by."""
-    by_rule: dict[str, list[_Item]] = defaultdict(list)
-    for new in news[:60]:
-        by_rule[new.traits.rule].append(new)
+def _fuzzy_likeness(olds: list[_Item], news: list[_Item]) -> bool:
+    """Are three in ten results found again with a similar text? The first few are enough to know a file by."""
+    by_rule = _by_rule(news[:60])
     sample = olds[:20]
-    alike = sum(any(_gain(old, new, reworded=False, strict=False) > 0 for new in by_rule[old.traits.rule]) for old in sample)
-    return alike / len(sample)
+    alike = sum(any(_gain(old, new, reworded=False, strict=False) > 0 for new in by_rule[old.rule]) for old in sample)
+    return alike >= 0.3 * len(sample)
 
 
 def _counted(items: Iterable[_Item]) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for item in items:
-        counts[item.traits.rule, item.text[:HEAD] or item.said] += 1
+        counts[_evidence(item)] += 1
     return counts
 
 
@@ -454,6 +410,95 @@ def _common_prefix(a: str, b: str) -> str:
     return a[:length]
 
 
+# --- stage 1: keys that both sides have once ----------------------------------------------------------------------------------
+
+
+def _unique_on_both_sides(
+    olds: Iterable[_Item], news: Iterable[_Item], key: Callable[[_Item], Hashable | None]
+) -> list[tuple[_Item, _Item]]:
+    before, after = _once(olds, key), _once(news, key)
+    return [(old, new) for found, new in after.items() if new and (old := before.get(found))]
+
+
+def _once(items: Iterable[_Item], key: Callable[[_Item], Hashable | None]) -> dict[Hashable, _Item | None]:
+    """Item by key, None where several have it."""
+    found: dict[Hashable, _Item | None] = {}
+    for item in items:
+        value = key(item)
+        if value is not None:
+            found[value] = None if value in found else item
+    return found
+
+
+def _fingerprint_key(item: _Item) -> Hashable | None:
+    """The tool's own fingerprint without a running number (`…:2`): after the first of two twins is fixed it counts anew."""
+    place = item.place
+    for name, value in place.fingerprints:
+        if name == place.trusted:
+            return (item.rule, item.file, name, _ordinal_suffix.sub("", value), item.text)
+    return None
+
+
+def _address_key(item: _Item) -> Hashable | None:
+    return (item.rule, item.file, item.place.address) if item.place.address else None
+
+
+def _package_key(item: _Item) -> Hashable | None:
+    """A package's address without its version: an upgrade that is still vulnerable fixes nothing."""
+    address = item.place.address
+    return (item.rule, item.file, _version.sub("", address)) if "@" in address else None
+
+
+def _context_key(item: _Item) -> Hashable | None:
+    if item.text and item.context:
+        return (item.rule, item.file, item.text, item.context, item.said)
+    return None
+
+
+def _reworded_context_key(item: _Item) -> Hashable | None:
+    return (item.rule, item.file, item.text, item.context) if item.text and item.context else None
+
+
+def _text_key(item: _Item) -> Hashable | None:
+    return (item.rule, item.file, item.text, item.said) if item.text else None
+
+
+def _reworded_text_key(item: _Item) -> Hashable | None:
+    return (item.rule, item.file, item.text) if item.text else None
+
+
+def _cut_text_key(item: _Item) -> Hashable | None:
+    return (item.rule, item.file, item.text[:HEAD]) if len(item.text) >= HEAD else None
+
+
+def _before_key(item: _Item) -> Hashable | None:
+    """The line before: what was copied is pasted below, more often than not."""
+    before = item.around()[0] if item.text and item.context else ""
+    return (item.rule, item.file, item.text, before) if before else None
+
+
+_KEYS: tuple[tuple[str, Callable[[_Item], Hashable | None]], ...] = (
+    ("fingerprint", _fingerprint_key),
+    ("address", _address_key),
+    ("address", _package_key),
+    ("context", _context_key),
+    ("text", _text_key),
+    ("context", _reworded_context_key),
+    ("text", _reworded_text_key),
+    ("context", _before_key),
+    ("text", _cut_text_key),
+)
+
+
+def _elsewhere_key(item: _Item) -> Hashable | None:
+    """Short texts (`import os`) meet by chance: those need the lines around them as well."""
+    if len(item.text) >= SPEAKING:
+        return (item.rule, item.text[:HEAD])
+    if item.text and len(item.context) >= len(item.text) + SPEAKING:
+        return (item.rule, item.context)
+    return None
+
+
 # --- stage 2: order-keeping alignment in a file -------------------------------------------------------------------------------
 
 
@@ -473,70 +518,83 @@ class _Chain:
 
     def pairs(self) -> list[tuple[_Item, _Item]]:
         """The pairs that were not made before."""
-        cells = self._cells()
-        ends: dict[int, tuple[float, int, int]] = {0: (0.0, -1, -1)}  # best chain by how far its last pair moved
+        ends: dict[int, Cell] = {0: (0.0, -1, -1)}  # best chain by how far its last pair moved
         tops = _Tops(len(self._news))
-        previous: dict[tuple[int, int], tuple[int, int]] = {}
-        best, last = 0.0, (-1, -1)
-        for i, row in enumerate(cells):
-            found = []
+        steps: list[Step] = []
+        best: Cell = (0.0, -1, -1)
+        for i, row in enumerate(self._rows()):
+            found, step = [], (array("i"), array("i"), array("i"))
             for j, gain in row:
                 shift = _moved(self._olds[i], self._news[j])
-                value, came = tops.best(j)
-                value += self._jump(came, i, j, shift)
-                steady = ends.get(shift)
-                if steady and steady[2] < j and steady[0] + STEADY > value + TIE:
-                    value, came = steady[0] + STEADY, (steady[1], steady[2])
-                found.append((value + gain, j, shift))
-                previous[i, j] = came
-            for value, j, shift in found:
-                tops.put(j, value, i)
-                if shift not in ends or value > ends[shift][0] + TIE:
-                    ends[shift] = (value, i, j)
-                if value > best + TIE:
-                    best, last = value, (i, j)
+                came = self._best_before(j, shift, tops, ends)
+                found.append(((came[0] + gain, i, j), shift))
+                for column, number in zip(step, (j, came[1], came[2]), strict=True):
+                    column.append(number)
+            steps.append(step)
+            for cell, shift in found:
+                tops.put(cell)
+                if shift not in ends or cell[0] > ends[shift][0] + TIE:
+                    ends[shift] = cell
+                if cell[0] > best[0] + TIE:
+                    best = cell
+        return self._walk_back(best, steps)
+
+    def _best_before(self, j: int, shift: int, tops: "_Tops", ends: dict[int, Cell]) -> Cell:
+        """The best chain that a pair with new result `j`, moved by `shift`, can follow, with what following it is worth."""
+        value, row, column = tops.best(j)
+        value -= self._jump(row, column, shift)
+        steady = ends.get(shift)
+        if steady and steady[2] < j and steady[0] + STEADY > value + TIE:
+            return steady[0] + STEADY, steady[1], steady[2]
+        return value, row, column
+
+    def _walk_back(self, last: Cell, steps: list[Step]) -> list[tuple[_Item, _Item]]:
         chain = []
-        while last[0] >= 0:
-            chain.append((self._olds[last[0]], self._news[last[1]]))
-            last = previous[last]
-        return [pair for pair in reversed(chain) if pair[0].partner is None]
+        _value, row, column = last
+        while row >= 0:
+            old = self._olds[row]
+            if old.partner is None:
+                chain.append((old, self._news[column]))
+            columns, rows_before, columns_before = steps[row]
+            at = columns.index(column)
+            row, column = rows_before[at], columns_before[at]
+        return chain[::-1]
 
-    def _jump(self, came: tuple[int, int], i: int, j: int, shift: int) -> float:
-        """What speaks for or against the lines having moved otherwise than for the pair before."""
-        further = shift - (_moved(self._olds[came[0]], self._news[came[1]]) if came[0] >= 0 else 0)
-        explained = (further < 0 and i - came[0] > 1) or (further > 0 and j - came[1] > 1)
-        return EXPLAINED * explained - FAR * abs(further).bit_length()
+    def _jump(self, row: int, column: int, shift: int) -> float:
+        """What speaks against the lines having moved otherwise than for the pair before: the nearer of two is likelier."""
+        further = shift - (_moved(self._olds[row], self._news[column]) if row >= 0 else 0)
+        return FAR * abs(further).bit_length()
 
-    def _cells(self) -> list[list[tuple[int, float]]]:
+    def _rows(self) -> Iterator[list[tuple[int, float]]]:
         """For each old result the new ones that it may be (their numbers, ascending) and how much that gains."""
         numbers = {id(item): j for j, item in enumerate(self._news)}
         groups: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         for side, items in enumerate((self._olds, self._news)):
             for number, item in enumerate(items):
                 if item.partner is None:
-                    groups[item.traits.rule][side].append(number)
-        cells: list[list[tuple[int, float]]] = [[] for _ in self._olds]
-        for i, item in enumerate(self._olds):
-            if item.partner:
-                cells[i].append((numbers[id(item.partner)], MADE))
-        for rule, (before, after) in groups.items():
+                    groups[item.rule][side].append(number)
+        candidates = {rule: self._candidates(*group) for rule, group in groups.items()}
+        for old in self._olds:
+            if old.partner:
+                yield [(numbers[id(old.partner)], MADE)]
+                continue
+            before, after = groups[old.rule]
             even = EVEN if len(before) == len(after) else 0
-            for i, candidates in self._candidates(before, after):
-                for j in candidates:
-                    gain = even + _gain(self._olds[i], self._news[j], reworded=rule in self._reworded, strict=self._strict)
-                    if gain > -STEADY:
-                        cells[i].append((j, gain))
-        return cells
+            gains = (
+                (j, even + _gain(old, self._news[j], reworded=old.rule in self._reworded, strict=self._strict))
+                for j in next(candidates[old.rule])
+            )
+            yield [(j, gain) for j, gain in gains if gain > -STEADY]
 
-    def _candidates(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
-        """All of the rule, or of a large group those that say the same and stand about there."""
+    def _candidates(self, before: list[int], after: list[int]) -> Iterator[list[int]]:
+        """For each old one all of the rule, or in a large group those that say the same and stand about there."""
         cells = len(before) * len(after)
         if cells <= SMALL or (cells <= MOST_CELLS and self.cells + cells <= self._budget):
             self.cells += cells
-            return ((i, after) for i in before)
+            return repeat(after)
         return self._near(before, after)
 
-    def _near(self, before: list[int], after: list[int]) -> Iterable[tuple[int, list[int]]]:
+    def _near(self, before: list[int], after: list[int]) -> Iterator[list[int]]:
         """Those about where the line should be now, and those that say the same at about the same rank."""
         alike: dict[Hashable, list[int]] = defaultdict(list)
         at_line: dict[int, list[int]] = defaultdict(list)
@@ -559,7 +617,7 @@ class _Chain:
                 near.update(at_line.get(line + now - known, [])[:NEIGHBOURS])
                 place = bisect_left(stands, line + now - known)
                 near.update(after[max(place - 2, 0) : place + 2])
-            yield i, sorted(near)
+            yield sorted(near)
 
     def _known_lines(self, before: list[int], after: list[int]) -> list[tuple[int, int]]:
         """Lines before and now, rising: of pairs already made, and of results whose distances to the next ones are unique."""
@@ -605,29 +663,28 @@ class _Tops:
     """The best chain that ends before a column: a Fenwick tree of maxima."""
 
     def __init__(self, size: int) -> None:
-        self._values: list[tuple[float, tuple[int, int]]] = [(0.0, (-1, -1))] * (size + 1)
+        self._cells: list[Cell] = [(0.0, -1, -1)] * (size + 1)
 
-    def best(self, column: int) -> tuple[float, tuple[int, int]]:
-        found = self._values[0]
+    def best(self, column: int) -> Cell:
+        found = self._cells[0]
         while column > 0:
-            if self._values[column][0] > found[0] + TIE:
-                found = self._values[column]
+            if self._cells[column][0] > found[0] + TIE:
+                found = self._cells[column]
             column &= column - 1
         return found
 
-    def put(self, column: int, value: float, row: int) -> None:
-        entry = (value, (row, column))
-        at = column + 1
-        while at < len(self._values):
-            if value > self._values[at][0] + TIE:
-                self._values[at] = entry
+    def put(self, cell: Cell) -> None:
+        at = cell[2] + 1
+        while at < len(self._cells):
+            if cell[0] > self._cells[at][0] + TIE:
+                self._cells[at] = cell
             at += at & -at
 
 
 def _chain_order(item: _Item) -> tuple[int, int, str, str, str, int]:
     """Rules of one line in the same order on both sides, whatever order a report has them in."""
     place = item.place
-    return (place.start_line, place.start_column, item.traits.rule, item.said, item.text, item.traits.ordinal)
+    return (place.start_line, place.start_column, item.rule, item.said, item.text, item.traits.ordinal)
 
 
 def _moved(old: _Item, new: _Item) -> int:
@@ -655,22 +712,38 @@ def _reworded_rules(olds: Iterable[_Item], news: Iterable[_Item]) -> set[str]:
 def _templates(items: Iterable[_Item]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for item in items:
-        found[item.traits.rule].add(_message_parts(item.said)[1])
+        found[item.rule].add(_message_parts(item.said)[1])
     return found
 
 
 def _gain(old: _Item, new: _Item, *, reworded: bool, strict: bool) -> float:
     """How much better than none this pair is, wherever it stands; `STEADY` and `EVEN` may yet speak for it if it is below 0."""
-    if strict:
-        same = old.text[:HEAD] == new.text[:HEAD] and (bool(old.text) or old.said == new.said)
-        if not same:
-            return UNLIKE
+    if strict and not _says_the_same(old, new):
+        return UNLIKE
     said = _message_likeness(old.said, new.said, reworded=reworded)
     a, b = old.place, new.place
     shape = COLUMN * (a.start_column == b.start_column) + 0.1 * (a.end_line - a.start_line == b.end_line - b.start_line)
     if old.text and new.text:
-        return 3 * text_likeness(old.text[:HEAD], new.text[:HEAD]) + 0.5 * said + shape + _around_likeness(old, new) - TEXT_NEEDED
-    return 1.5 * said + shape - WORDS_NEEDED
+        alike = text_likeness(old.text[:HEAD], new.text[:HEAD])
+        if alike < 1 and min(len(old.text), len(new.text)) < SPEAKING and old.context and new.context:
+            alike = max(alike, 0.8 * text_likeness(old.context[: 2 * HEAD], new.context[: 2 * HEAD]))
+        return 3 * alike + 0.5 * said + shape + _around_likeness(old, new) - TEXT_NEEDED
+    return 1.5 * said + shape + _width_likeness(a, b) - WORDS_NEEDED
+
+
+def _says_the_same(old: _Item, new: _Item) -> bool:
+    """The same text, or without text the same words, in the same column and as long."""
+    if old.text or new.text:
+        return old.text[:HEAD] == new.text[:HEAD]
+    a, b = old.place, new.place
+    return old.said == new.said and a.start_column == b.start_column and _width_likeness(a, b) >= 0
+
+
+def _width_likeness(a: Place, b: Place) -> float:
+    """Without the text its length still tells one from another."""
+    if not a.end_column or not b.end_column:
+        return 0
+    return WIDTH if a.end_column - a.start_column == b.end_column - b.start_column else -WIDTH
 
 
 def _around_likeness(old: _Item, new: _Item) -> float:
@@ -692,7 +765,7 @@ def _message_likeness(a: str, b: str, *, reworded: bool) -> float:
     return 0.5 if template == other_template or reworded or text_likeness(a, b) > 0.6 else 0
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _message_parts(message: str) -> tuple[tuple[str, ...], str]:
     """The names that a message quotes, without quotes, and the message without them."""
     return tuple(name.strip("`'\"") for name in _quoted.findall(message)), _quoted.sub("…", message)
@@ -705,12 +778,18 @@ def text_likeness(a: str, b: str) -> float:
     if min(len(a), len(b)) >= 12 and (a.startswith(b) or b.startswith(a)):
         return 0.9
     one, other = _pieces(a), _pieces(b)
-    return len(one & other) / (len(one | other) or 1)
+    return (one & other).bit_count() / ((one | other).bit_count() or 1)
 
 
-@lru_cache(maxsize=20_000)
-def _pieces(text: str) -> frozenset[str]:
-    return frozenset(text[at : at + 3] for at in range(max(len(text) - 2, 1)))
+@lru_cache(maxsize=10_000)
+def _pieces(text: str) -> int:
+    """The three-letter pieces of a text, each a bit: small to keep, quick to compare, the same in each process."""
+    letters = text.encode("utf-8", "replace")
+    bits = bytearray(PIECES // 8 + 1)
+    for a, b, c in zip(letters, letters[1:], letters[2:], strict=False):
+        piece = (a * 961 + b * 31 + c) % PIECES
+        bits[piece >> 3] |= 1 << (piece & 7)
+    return int.from_bytes(bits)
 
 
 def _same_text(olds: list[_Item], news: list[_Item]) -> list[tuple[_Item, _Item]]:
@@ -718,5 +797,5 @@ def _same_text(olds: list[_Item], news: list[_Item]) -> list[tuple[_Item, _Item]
     waiting: dict[Hashable, list[_Item]] = defaultdict(list)
     for new in reversed(news):
         if new.text:
-            waiting[new.traits.rule, new.text[:HEAD]].append(new)
-    return [(old, found.pop()) for old in olds if (found := waiting.get((old.traits.rule, old.text[:HEAD])))]
+            waiting[new.rule, new.text[:HEAD]].append(new)
+    return [(old, found.pop()) for old in olds if (found := waiting.get((old.rule, old.text[:HEAD])))]

@@ -158,6 +158,16 @@ def test_a_tool_that_words_its_messages_anew_loses_nothing():
     assert matched(olds, news) == [0, 1, 2, 3, 4]
 
 
+def test_a_rule_that_is_read_from_another_folder_is_the_same_rule():
+    olds = [found(line=n, text=f"eval(a{n})", rule="home.ann.rules.no-eval", ordinal=n) for n in (3, 5)] + [
+        found(line=9, text="open(path)")
+    ]
+    news = [moved(each, rule="builds.7.rules.no-eval") for each in olds[:2]] + [olds[2]]
+
+    assert matched(olds, news) == [0, 1, 2]
+    assert matched(olds, [moved(each, rule="other.rule") for each in olds[:2]]) == [None, None]
+
+
 def test_a_text_that_was_stored_cut_is_still_the_text():
     text = "call(" + "argument, " * 100 + ")"
 
@@ -197,6 +207,16 @@ def test_after_the_first_of_three_is_fixed_the_others_are_still_themselves():
     news = [found(line=line, message="use ===", ordinal=line) for line in (19, 29)]
 
     assert matched(olds, news) == [1, 2]
+
+
+def test_without_text_the_length_tells_twins_apart():
+    olds = [replace(found(line=n), place=Place("a.js", n, n, 1, end_column=40 + n)) for n in (7, 9, 11)]
+    news = [
+        replace(each, place=replace(each.place, start_line=each.place.start_line - 1, end_line=each.place.end_line - 1))
+        for each in olds
+    ]
+
+    assert matched(olds, news[1:]) == [1, 2]
 
 
 def test_lines_inserted_between_twins_shift_those_behind():
@@ -292,6 +312,9 @@ def test_a_verified_finding_is_not_taken_for_something_similar():
     gone = found(line=5, text="mark_safe(html % icon)", gone=True)
 
     assert matched([gone], [found(line=5, text="mark_safe(html_v2 % icon)")]) == [None]
+    assert matched([found(message="use ===", line=5, column=9, gone=True)], [found(message="use ===", line=70, column=3)]) == [
+        None
+    ]
 
 
 # --- size ---------------------------------------------------------------------------------------------------------------------
