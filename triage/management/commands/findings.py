@@ -109,7 +109,8 @@ class _Lines:
 
 
 def _some(found: Any, limit: int | None) -> Iterator[Finding]:
-    queryset = found.select_related("check_ref", "asset", "account", "team", "trail")
+    # What findings share (checks, accounts, teams, trails) is fetched once a chunk by `rows`, not once a row by a join.
+    queryset = found.defer("identity", "qualifier", "message")
     iterator: Iterator[Finding] = (queryset[:limit] if limit else queryset).iterator(chunk_size=CHUNK)
     return iterator
 
