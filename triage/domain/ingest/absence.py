@@ -30,6 +30,7 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
     `complete`: as the importer declared, None if not. Without a PASS row a report is one of failures alone and proves nothing by
     absence; declared complete, no guard doubts it. Inside a recording.
     """
+    merge.close()
     scan, at = merge.scan, merge.at
     covering = merge.run.conclusive and merge.run.reports_passes and complete is not False
     covering = covering and (merge.tally.passed > 0 or complete is True)

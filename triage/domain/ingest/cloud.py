@@ -21,6 +21,7 @@ from triage.models import Status
 from triage.ports import AccountInfo, Observation, Run, Unchanged, Verdict
 
 FAIL, PASS = Verdict.FAIL, Verdict.PASS
+WORTH_A_COPY = 10_000  # rows: each COPY runs the audit triggers, and on most days there is little new
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +54,11 @@ class Row:
     asset: int = 0
     identity: bytes = b""
 
+    def identify(self) -> bytes:
+        """The identity of the finding that the row tells of."""
+        self.identity = identity.finding_key(self.check.path, self.asset_key, self.qualifier)
+        return self.identity
+
 
 def is_covered(scopes: Iterable[known.Covered], check: int, region: str) -> bool:
     """Whether one of these scans looked at the check in the region."""
@@ -83,29 +89,31 @@ class CloudMerge:
         self._writer = Writer(scan=scan, at=at)
 
     def take(self, chunk: list[Observation], unchanged: list[Unchanged]) -> None:
-        """Merge some thousands of records, in the report's order, and write what is new."""
+        """Merge some thousands of records, in the report's order, and write what is new once it is much."""
         self._prepare(chunk, {record[3] for record in unchanged})
         self._again(unchanged)
         rows = self._rows(chunk)
         self._meet_assets(rows)
         for row in rows:
-            row.asset = self._asset(row)
-            row.identity = identity.finding_key(row.check.path, row.asset_key, row.qualifier)
             self.checks_seen.add(row.check.id)
             row.ground.regions.add(row.home)
             verdict = row.observation.verdict
             if verdict is PASS:
-                number = self._pass(row)
+                number, said = self._pass(row), records.PASSES
             elif verdict is FAIL:
-                number = self._fail(row)
+                number, said = self._fail(row), records.FAILS
             else:
-                number = self._manual(row)
+                number, said = self._manual(row), records.ASKS
             if number is not None and row.observation.fingerprint:
-                flags = records.CODES[verdict] | (records.MUTED if row.observation.muted else 0)
-                flags |= 0 if row.home or not row.observation.region else records.HOMELESS
-                row.ground.records.add(row.observation.fingerprint, number << records.NUMBER_SHIFT | flags)
-        self._writer.flush()
+                said |= records.MUTED if row.observation.muted else 0
+                said |= 0 if row.home or not row.observation.region else records.HOMELESS
+                row.ground.records.add(row.observation.fingerprint, number << records.NUMBER_SHIFT | said)
+        self._writer.flush(least=WORTH_A_COPY)
         self.single_asset = self.single_asset and not unchanged and len({row.observation.asset for row in rows}) < 2
+
+    def close(self) -> None:
+        """Write what is left: the report has been read."""
+        self._writer.flush()
 
     def _again(self, unchanged: list[Unchanged]) -> None:
         """Records that say what they said the last time: they are counted, and what they cover is noted."""
@@ -175,6 +183,8 @@ class CloudMerge:
             (ground, tags, asset): resolve(account=ground.account.facts, tags=tags, asset=asset) for ground, tags, asset in wanted
         }
         trails = trail_ids(answers.values())
+        environments = {tags: estate.environment_of(tags) for tags in tag_sets}
+        criticalities = {tags: estate.criticality_of(tags) for tags in tag_sets}
         for (ground, tags, asset), answer in answers.items():
             account = ground.account
             ground.facts[(tags, asset) if asset else tags] = Facts(
@@ -182,8 +192,8 @@ class CloudMerge:
                 tag_set=tag_sets[tags],
                 team=answer.team_id,
                 trail=trails[answer.digest],
-                environment=estate.environment_of(tags, account.environment),
-                criticality=estate.criticality_of(tags, account.criticality),
+                environment=environments[tags] or account.environment,
+                criticality=criticalities[tags] or account.criticality,
             )
 
     def _rows(self, chunk: list[Observation]) -> list[Row]:
@@ -195,7 +205,8 @@ class CloudMerge:
             ground = grounds[observation.account]
             check = checks[observation.check]
             uid, qualifier, home = ground.rule(observation)
-            home = one_line(home)[:200]
+            if home not in ground.regions:  # what is there has been cleaned
+                home = one_line(home)[:200]
             if ground.newer and is_covered(ground.newer, check.id, home):
                 self._late(observation)
                 continue
@@ -213,32 +224,36 @@ class CloudMerge:
 
     # --- one observation ----------------------------------------------------------------------------------------------------
 
-    def _asset(self, row: Row) -> int:
-        """The asset's number; it is added when new, and remembered when its tags or its looks changed."""
+    def _asset(self, row: Row) -> bool:
+        """Find the row's asset, or add it: then True. One whose tags or looks changed is remembered."""
         held = self._assets.get(row.asset_key)
         appearance = looks(row.observation)
+        state = row.facts.tag_set << 32 | appearance
         if held is None:
-            number = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
-            self._assets[row.asset_key] = number << 64 | row.facts.tag_set << 32 | appearance
-            return number
-        number = held >> 64
-        if held & known.LOOKS_MASK != (row.facts.tag_set << 32 | appearance) and number not in self.changes.assets:
-            self.changes.assets[number] = (row.facts, row.observation, appearance)
-        return number
+            row.asset = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
+            self._assets[row.asset_key] = row.asset << 64 | state
+            return True
+        row.asset = held >> 64
+        if held & known.LOOKS_MASK != state and row.asset not in self.changes.assets:
+            self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
+        return False
 
     def _fail(self, row: Row) -> int | None:
         """The finding's number; None when another row of the report said it already."""
         observation = row.observation
-        self.tally.count(records.FAILS, 1, muted=observation.muted)
-        if row.identity in self._failing:
+        self.tally.fail += 1
+        self.tally.muted += observation.muted
+        self._asset(row)
+        key = row.identify()
+        if key in self._failing:
             self._repeat(observation)
             return None
-        self._failing.add(row.identity)
-        held = self.known.pop(row.identity, None) or self.passing.pop(row.identity, None)
+        self._failing.add(key)
+        held = self.known.pop(key, None) or self.passing.pop(key, None)
         if held is not None:
             number, change = held >> known.ID_SHIFT, self.changes.fails_again(observation, held)
-        elif row.identity in self._asked:
-            number, change = self._asked[row.identity], "new"
+        elif key in self._asked:
+            number, change = self._asked[key], "new"
             self.changes.judged.append(number)
             self.tally.open += 1
         else:
@@ -249,10 +264,11 @@ class CloudMerge:
 
     def _pass(self, row: Row) -> int | None:
         """The number of the finding that this fixes or keeps fixed, 0 when there is none."""
-        self.tally.count(records.PASSES, 1, muted=row.observation.muted)
+        self.tally.passed += 1
         if row.check.id in row.ground.stand_ins:
             row.ground.settled.add((row.check.id, row.home))
-        held = self.known.pop(row.identity, None)
+        # An asset that no row has named before has no findings to look for.
+        held = None if self._asset(row) else self.known.pop(row.identify(), None)
         if held is None:
             self._say(row.observation, None, "passed")
             # Another row of this report may fail under the same key: the fingerprint must not say that all is well.
@@ -263,11 +279,14 @@ class CloudMerge:
 
     def _manual(self, row: Row) -> int | None:
         observation = row.observation
-        self.tally.count(records.ASKS, 1, muted=observation.muted)
-        if row.identity in self._failing or row.identity in self._asked:
+        self.tally.manual += 1
+        self.tally.muted += observation.muted
+        self._asset(row)
+        key = row.identify()
+        if key in self._failing or key in self._asked:
             self._repeat(observation)
             return None
-        held = self.known.pop(row.identity, None) or self.passing.pop(row.identity, None)
+        held = self.known.pop(key, None) or self.passing.pop(key, None)
         if held is None:
             number = self._open(row, Status.MANUAL)
         else:
@@ -276,7 +295,7 @@ class CloudMerge:
             if held & known.GONE_OR_UNREPORTED:
                 self.changes.back.append(number)
             self.tally.unchanged += 1
-        self._asked[row.identity] = number
+        self._asked[key] = number
         self._say(observation, number, "manual")
         return number
 

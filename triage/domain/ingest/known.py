@@ -4,7 +4,7 @@ A million findings and assets must fit in memory beside the parser, so each is o
 integer that holds its number and what an observation could change.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -103,6 +103,12 @@ def newer(scanner: str, accounts: Iterable[int], at: datetime) -> dict[int, list
     for account, checks, regions in scopes.values_list("account_id", "check_set__checks", "regions"):
         found.setdefault(account, []).append((frozenset(checks), frozenset([*regions, ""])))
     return found
+
+
+def numbering(table: str) -> Iterator[int]:
+    """Numbers that no other row of the table has or will have, for ever."""
+    while True:
+        yield from numbers(table)
 
 
 def numbers(table: str, count: int = CHUNK) -> list[int]:

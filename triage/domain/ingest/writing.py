@@ -12,7 +12,7 @@ from triage.domain.ingest.catalogue import KnownCheck
 from triage.domain.ingest.cleaning import UID_LIMIT, one_line, prose
 from triage.domain.ingest.identity import KEY_VERSION
 from triage.models import Presence, Status
-from triage.ports import Observation, Verdict
+from triage.ports import Observation, Severity, Verdict
 
 ASSET_COLUMNS = (
     "id", "key", "uid", "name", "type", "service", "region", "looks", "exposure",
@@ -29,6 +29,7 @@ MEMO_LIMIT = 50_000
 
 _ASSET = Struct(">iqi16s").pack  # id, key
 _LOOKS = Struct(">iqih").pack  # looks, exposure
+_length = Struct(">i").pack
 _FINDING = Struct(">iqi16siqiq").pack  # id, identity, asset, check
 
 
@@ -62,6 +63,12 @@ def fit(text: str, limit: int) -> str:
     return one_line(text) if len(text) <= limit else one_line(text[:limit])
 
 
+def _name(value: str) -> bytes:
+    """A uid or name as a text field: `fit` and `copying.text` in one call, as there are two to each new asset."""
+    data = (value if len(value) <= UID_LIMIT and value.isprintable() else one_line(value[:UID_LIMIT])).encode()
+    return _length(len(data)) + data
+
+
 def _remember(memo: dict[Any, bytes], key: Any, encoded: bytes) -> bytes:
     if len(memo) > MEMO_LIMIT:
         memo.clear()
@@ -87,7 +94,8 @@ class Writer:
         self._targets = sla.Targets.in_force(at)
         self._assets = copying.Copier("triage_asset", ASSET_COLUMNS)
         self._findings = copying.Copier("triage_finding", FINDING_COLUMNS)
-        self._numbers: dict[str, list[int]] = {"triage_asset": [], "triage_finding": []}
+        self._asset_numbers = known.numbering("triage_asset")
+        self._finding_numbers = known.numbering("triage_finding")
         self._of_asset = copying.moment(at) + copying.moment(at) + copying.big(scan)
         self._of_finding = (
             copying.small(KEY_VERSION) + copying.text(Presence.REPORTED) + copying.boolean(False) + copying.text("")
@@ -95,25 +103,19 @@ class Writer:
         )  # fmt: skip
         self._kinds: dict[tuple[str, str, str], bytes] = {}
         self._texts: dict[str, bytes] = {}
-        self._flags: dict[tuple[bool, bool, bool, Status], bytes] = {}
-        self._clocks: dict[tuple[int, str, int, bool, datetime | None, bool], bytes] = {}
-
-    def number(self, table: str) -> int:
-        """A number that no other row of the table has or will have."""
-        pool = self._numbers[table]
-        if not pool:
-            pool += reversed(known.numbers(table))
-        return pool.pop()
+        # An enumeration's hash is computed in Python: these keys hold none.
+        self._flags: dict[tuple[bool, bool, bool, bool], bytes] = {}
+        self._clocks: list[dict[tuple[str, int, bool, datetime | None, bool], bytes]] = [{} for _severity in (0, *Severity)]
 
     def asset(self, observation: Observation, check: KnownCheck, facts: Facts, key: bytes, state: int) -> int:
         """Add an asset; its number. `state`: what `looks` says of it."""
-        number = self.number("triage_asset")
+        number = next(self._asset_numbers)
         kind = (observation.asset_type, check.service, observation.region)
         exposed = check.exposes and observation.verdict is Verdict.FAIL
         self._assets.rows.append(
             _ASSET(8, number, 16, key)
-            + copying.text(fit(observation.asset, UID_LIMIT))
-            + copying.text(fit(observation.asset_name, UID_LIMIT))
+            + _name(observation.asset)
+            + _name(observation.asset_name)
             + (self._kinds.get(kind) or self._kind(kind))
             + _LOOKS(8, state, 2, exposed)
             + facts.asset_columns
@@ -134,16 +136,17 @@ class Writer:
         status: Status = Status.OPEN,
     ) -> int:
         """Add a finding; its number."""
-        number = self.number("triage_finding")
-        flags = (observation.muted, observation.review, observation.stand_in, status)
+        number = next(self._finding_numbers)
+        running = status is Status.OPEN
+        flags = (observation.muted, observation.review, observation.stand_in, running)
         self._findings.rows.append(
             _FINDING(8, number, 16, identity, 8, asset, 8, check.id)
             + copying.text(one_line(qualifier))
             + (self._texts.get(region) or self._text(region))
             + copying.text(prose(observation.message))
-            + (self._flags.get(flags) or self._flag(flags))
+            + (self._flags.get(flags) or self._flag(flags, status))
             + facts.finding_columns
-            + self._clock(observation, check, facts, running=status is Status.OPEN)
+            + self._clock(observation, check, facts, running=running)
             + self._of_finding
         )
         return number
@@ -157,15 +160,15 @@ class Writer:
     def _text(self, text: str) -> bytes:
         return _remember(self._texts, text, copying.text(text))
 
-    def _flag(self, flags: tuple[bool, bool, bool, Status]) -> bytes:
+    def _flag(self, flags: tuple[bool, bool, bool, bool], status: Status) -> bytes:
         """Muted, review, stand-in and status."""
-        *bits, status = flags
-        return _remember(self._flags, flags, b"".join(map(copying.boolean, bits)) + copying.text(status))
+        encoded = b"".join(map(copying.boolean, flags[:3])) + copying.text(status)
+        return _remember(self._flags, flags, encoded)
 
     def _clock(self, observation: Observation, check: KnownCheck, facts: Facts, *, running: bool) -> bytes:
         severity = observation.severity
-        key = (severity, facts.environment, facts.criticality, check.exposes, observation.seen_at, running)
-        encoded = self._clocks.get(key)
+        memo, key = self._clocks[severity], (facts.environment, facts.criticality, check.exposes, observation.seen_at, running)
+        encoded = memo.get(key)
         if encoded is None:
             # A report from the future would make everything that follows late; the scan's own time is bounded already.
             first = min(observation.seen_at or self.at, self.at)
@@ -174,14 +177,15 @@ class Writer:
             )
             due = copying.moment(first + rule.length if rule else None)
             score = risk.score(severity, facts.environment, exposed=check.exposes, criticality=facts.criticality)
-            encoded = _remember(self._clocks, key, (
+            encoded = _remember(memo, key, (
                 copying.small(severity) + copying.small(severity) + copying.integer(score) + copying.moment(first)
                 + copying.moment(self.at) + copying.moment(first if running else None) + due + due
                 + copying.big(rule.version if rule else None)
             ))  # fmt: skip
         return encoded
 
-    def flush(self) -> None:
-        """Assets before the findings that point at them."""
-        self._assets.flush()
-        self._findings.flush()
+    def flush(self, *, least: int = 1) -> None:
+        """Copy what is gathered, assets before the findings that point at them, if it is `least` rows."""
+        if len(self._assets.rows) + len(self._findings.rows) >= least:
+            self._assets.flush()
+            self._findings.flush()
