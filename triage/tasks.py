@@ -4,7 +4,7 @@ The queue only says that now would be a good time. What is to be done, by whom, 
 lose a task, double it or run it late, and `sweep` finds what is left.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -28,8 +28,16 @@ def nudge(task: str, *ids: int) -> None:
     transaction.on_commit(lambda: async_task(f"triage.tasks.{task}", *ids))
 
 
+def alive() -> datetime:
+    """Now, and a sign to the supervisor that this worker lives: a long import asks for the time chunk by chunk."""
+    folder = Path(settings.CSPM_HOME) / "run"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / HEARTBEAT).touch()
+    return now()
+
+
 def run_import(scan_id: int) -> None:
-    ingest.run(scan_id, clock=now)
+    ingest.run(scan_id, clock=alive)
     nudge("tidy")
     nudge("follow_tickets")
 
@@ -64,9 +72,7 @@ def reconcile_tickets() -> None:
 
 def sweep() -> None:
     """Find what is due and was not nudged, or whose worker died. It also tells the supervisor that the workers live."""
-    (Path(settings.CSPM_HOME) / "run").mkdir(mode=0o700, exist_ok=True)
-    (Path(settings.CSPM_HOME) / "run" / HEARTBEAT).touch()
-    at = now()
+    at = alive()
     for scan_id in ingest.waiting(at=at)[:NUDGED]:
         nudge("run_import", scan_id)
     if verification.waiting(at):

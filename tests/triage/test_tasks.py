@@ -82,3 +82,9 @@ def test_tidying_makes_assets_findable_and_counters_few():
 
     assert AssetSearch.objects.get().asset_id == row.asset_id
     assert Counter.objects.get().severity == 2
+
+
+def test_asking_for_the_time_tells_the_supervisor_that_the_worker_lives(home):
+    tasks.alive()
+
+    assert (home / "run" / tasks.HEARTBEAT).exists()

@@ -152,6 +152,7 @@ class Command(TriageCommand):
                 matches.keep()
             while words.index_assets():
                 pass
+            async_task("triage.tasks.tidy")
             async_task("triage.tasks.follow_tickets")
         self._report(scan, [Text(note["message"], note["params"]) for note in scan.notes], options)
         if scan.state == ScanState.FAILED:
