@@ -13,7 +13,6 @@ from django.db.models import BigIntegerField, QuerySet
 from django.db.models.expressions import RawSQL
 
 from triage.domain.ingest import copying
-from triage.domain.sets import CHUNK
 from triage.models import Finding, ScanScope, Status
 
 Covered = tuple[frozenset[int], frozenset[str]]  # checks and regions
@@ -106,12 +105,12 @@ def newer(scanner: str, accounts: Iterable[int], at: datetime) -> dict[int, list
 
 
 def numbering(table: str) -> Iterator[int]:
-    """Numbers that no other row of the table has or will have, for ever."""
+    """Numbers that no other row of the table has or will have, for ever: one statement a batch.
+
+    The ones that are left over are lost, and people read them: a small report takes few.
+    """
+    count = 50
     while True:
-        yield from numbers(table)
-
-
-def numbers(table: str, count: int = CHUNK) -> list[int]:
-    """The next numbers of a table, in ascending order: one statement."""
-    following = f"int8send(nextval('{table}_id_seq'))"
-    return [number for (number,) in copying.read(following, f"generate_series(1, {count})", [], "q")]
+        following = f"int8send(nextval('{table}_id_seq'))"
+        yield from (number for (number,) in copying.read(following, f"generate_series(1, {count})", [], "q"))
+        count = min(8 * count, CHUNK)

@@ -26,6 +26,10 @@ UNCHANGED_CHUNK = 100_000
 # A chunk's records are some 100,000 objects that die together and hold no cycles. To look for cycles each 700 cost a fifth of an import.
 OBJECTS_BETWEEN_COLLECTIONS = 200_000
 LATE = _("%(count)s records are older than a scan that has covered the same since: they are history and change nothing.")
+UNREAD = _(
+    "%(count)s records could not be read, so what is missing from this report proves nothing: nothing is marked as no longer reported "
+    "or fixed by absence."
+)
 FUTURE = _("The report says that it was made at %(at)s, which is yet to come. The time of receipt counts instead.")
 
 Items = Iterator[Run | Observation | Unchanged | Skipped]
@@ -124,6 +128,10 @@ def _take(
 
 
 def _conclude(merger: CloudMerge | CodeMerge, log: audit.Recording, report: Report, *, complete: bool | None) -> None:
+    if report.summary.skipped and complete is None:
+        # Whatever is missing may be in a record that could not be read.
+        complete = False
+        report.notes.append(Text(UNREAD, {"count": report.summary.skipped}))
     if isinstance(merger, CloudMerge):  # noqa: SIM108 - two ways to end, side by side
         done = absence.settle(merger, log=log, complete=complete)
     else:

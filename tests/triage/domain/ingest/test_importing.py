@@ -452,3 +452,22 @@ def test_write_outside_a_recording_is_refused():
 
     with pytest.raises(Exception, match="only inside"), connection.cursor() as cursor:
         cursor.execute("UPDATE triage_finding SET status = 'accepted'")
+
+
+def test_report_with_a_record_that_could_not_be_read_proves_nothing_by_absence():
+    imported(prowler([row("logs"), row("site"), row("x", "PASS")]))
+    broken = prowler([row("site"), row("x", "PASS"), row("y", "PASS")], NEXT) + b"only;three;cells\r\n"
+
+    scan = imported(broken)
+
+    assert scan.counts["skipped"] == 1
+    assert changes(scan) == {"unchanged": 1, "open": 1}
+    assert "could not be read" in scan.notes[0]["message"]
+
+
+def test_small_reports_do_not_make_large_gaps_between_numbers():
+    imported(prowler([row("a"), row("x", "PASS")]))
+    imported(prowler([row("b"), row("x", "PASS")], NEXT), complete=False)
+
+    first, second = Finding.objects.order_by("pk").values_list("pk", flat=True)
+    assert second - first <= 50
