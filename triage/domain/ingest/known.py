@@ -13,6 +13,7 @@ from django.db.models import BigIntegerField, QuerySet
 from django.db.models.expressions import RawSQL
 
 from triage.domain.ingest import copying
+from triage.domain.sets import CHUNK
 from triage.models import Finding, ScanScope, Status
 
 Covered = tuple[frozenset[int], frozenset[str]]  # checks and regions
@@ -113,4 +114,4 @@ def numbering(table: str) -> Iterator[int]:
     while True:
         following = f"int8send(nextval('{table}_id_seq'))"
         yield from (number for (number,) in copying.read(following, f"generate_series(1, {count})", [], "q"))
-        count = min(8 * count, CHUNK)
+        count = CHUNK

@@ -444,7 +444,7 @@ def test_statements_do_not_grow_with_rows(django_assert_max_num_queries):
         return len(captured)
 
     statements(5, 0)
-    assert statements(300, 1) == statements(3, 2)
+    assert statements(3, 1) <= statements(300, 2) == statements(1_200, 3)
 
 
 def test_write_outside_a_recording_is_refused():
