@@ -72,9 +72,7 @@ def move(*, finding: int, to: str, actor: Actor, at: datetime, version: int | No
                 _("A finding that is “%(before)s” cannot become “%(after)s”."), before=current.status, after=to,
             )  # fmt: skip
         actor.demand(edge, team=current.team_id)
-        Finding.objects.filter(pk=current.pk).update(
-            status=to, claimed_at=at if to == S.FIX_CLAIMED else None, changed_at=at
-        )
+        Finding.objects.filter(pk=current.pk).update(status=to, claimed_at=at if to == S.FIX_CLAIMED else None, changed_at=at)
     current.refresh_from_db()
     return current
 

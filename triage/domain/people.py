@@ -17,7 +17,9 @@ def prefer(*, user: User | None, language: str | None = None, theme: str | None 
 
     Without a person the choices are only checked (the door keeps them in cookies). Raises Invalid for one that does not exist.
     """
-    chosen = {name: value for name, value in (("language", language), ("theme", theme), ("time_zone", time_zone)) if value is not None}
+    chosen = {
+        name: value for name, value in (("language", language), ("theme", theme), ("time_zone", time_zone)) if value is not None
+    }
     known = {"language": LANGUAGES, "theme": THEMES, "time_zone": zones()}
     for name, value in chosen.items():
         if value and value not in known[name]:

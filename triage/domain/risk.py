@@ -7,7 +7,13 @@ from django.db import connection
 from triage.models import Criticality, Environment
 
 SEVERITY = {5: 80, 4: 60, 3: 40, 2: 20, 1: 5}
-ENVIRONMENT = {Environment.PRODUCTION: 8, Environment.STAGING: 3, Environment.UNKNOWN: 3, Environment.DEVELOPMENT: 0, Environment.TEST: 0}
+ENVIRONMENT = {
+    Environment.PRODUCTION: 8,
+    Environment.STAGING: 3,
+    Environment.UNKNOWN: 3,
+    Environment.DEVELOPMENT: 0,
+    Environment.TEST: 0,
+}
 EXPOSED = 10
 
 

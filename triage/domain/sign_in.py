@@ -65,7 +65,9 @@ def link_holds(*, token: str, at: datetime) -> bool:
 def use_link(*, token: str, at: datetime) -> User:
     """Who the link is for; it works no more. Raises Invalid when it is unknown, used or too old."""
     with transaction.atomic():
-        used = SignInLink.objects.filter(sha256=_digest(token), used_at=None, expires_at__gt=at, user__is_active=True).update(used_at=at)
+        used = SignInLink.objects.filter(sha256=_digest(token), used_at=None, expires_at__gt=at, user__is_active=True).update(
+            used_at=at
+        )
         if used:
             user = SignInLink.objects.select_related("user").get(sha256=_digest(token)).user
             _came_in(user, by="link", at=at)
@@ -90,7 +92,9 @@ def _place(address: str) -> int:
 
 
 def _count(subject: str, number: int, *, limit: int, at: datetime) -> None:
-    failures = Event.objects.filter(subject=subject, subject_id=number, seq=None, kind="sign-in failed", at__gt=at - WINDOW).count()
+    failures = Event.objects.filter(
+        subject=subject, subject_id=number, seq=None, kind="sign-in failed", at__gt=at - WINDOW
+    ).count()
     if failures >= limit:
         raise TooManyAttempts(_("Too many attempts. Wait %(minutes)s minutes and try again."), minutes=WINDOW.seconds // 60)
 
