@@ -15,8 +15,9 @@ and SARIF (`--sarif`) is what Semgrep said of a repository of Terraform. What is
     sandbox.csv.gz        the older Prowler's rows of one region, under another account number; no buckets, as their names exist once
     infrastructure.sarif.gz   the SARIF without results that quote access keys
 
-Each row is one that Prowler wrote; nothing is made up but which of them stand together, and the sandbox's account number. The times in
-them stay as they were: the import moves them (triage/domain/installation.py).
+Each row is one that Prowler wrote; nothing is made up but which of them stand together, the sandbox's account number, and that what was
+repaired kept its tags (the simulator lost some). The times in them stay as they were: the import moves them
+(triage/domain/installation.py).
 """
 
 import argparse
@@ -79,7 +80,9 @@ def place(row: Row) -> tuple[str, str]:
 def repair(before: list[Row], after: list[Row]) -> list[Row]:
     """The run before, with the rows of the run after for the checks that it has. The estate was listed in the same order."""
     checks = {row["CHECK_ID"] for row in after}
-    return sorted([row for row in before if row["CHECK_ID"] not in checks] + after, key=lambda row: row["CHECK_ID"])
+    tags = {row["RESOURCE_UID"]: row["RESOURCE_TAGS"] for row in before}
+    kept = [{**row, "RESOURCE_TAGS": tags.get(row["RESOURCE_UID"], row["RESOURCE_TAGS"])} for row in after]
+    return sorted([row for row in before if row["CHECK_ID"] not in checks] + kept, key=lambda row: row["CHECK_ID"])
 
 
 def break_again(rows: list[Row], before: list[Row]) -> list[Row]:

@@ -44,6 +44,7 @@ def test_three_weeks_of_history():
     # Two fixes did not hold, one asset came, one person left.
     assert (third.counts["regressed"], third.counts["new"], third.counts["unreported"]) == (2, 2, 2)
     assert code.counts["new"] == code.counts["rows"] == 9
+    assert not Event.objects.filter(subject="finding", kind="owner").exists()
 
 
 def test_what_a_visitor_finds_in_it():
