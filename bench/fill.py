@@ -19,9 +19,9 @@ import django
 
 django.setup()
 
-from django.db import connection, transaction  # noqa: E402 - after django.setup()
+from django.db import connection, transaction
 
-from triage.domain.search import words  # noqa: E402
+from triage.domain.search import words
 
 TEAMS = 40
 ACCOUNTS = 200
