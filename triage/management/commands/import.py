@@ -293,8 +293,8 @@ def _shown_progress(scan: Scan) -> Iterator[None]:
             while not done.wait(POLL):
                 row = ScanProgress.objects.using("progress").filter(pk=scan.pk).first()
                 if row is not None:
-                    # A packed report is longer unpacked than its size says: then nobody knows how much is left.
-                    total = scan.size if row.bytes <= scan.size else None
+                    # A packed report is longer unpacked than its size says: then nobody knows how much is left; nor while settling.
+                    total = scan.size if row.stage == "reading" and row.bytes <= scan.size else None
                     bar.update(
                         task, description=stages.get(row.stage, row.stage), completed=row.bytes, total=total, rows=row.rows
                     )
