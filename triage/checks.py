@@ -16,7 +16,7 @@ PARTS = {
 
 
 @register
-def plugins_have_their_parts(app_configs: Sequence[Any] | None, **_kwargs: Any) -> list[CheckMessage]:
+def plugins_have_their_parts(app_configs: Sequence[Any] | None, **_kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001
     """E001: a plugin lacks a part of its port."""
     return [
         Error(f"Plugin {kind}/{name} lacks {part}.", hint="triage/ports.py says what it must have.", id="triage.E001")

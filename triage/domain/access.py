@@ -53,10 +53,9 @@ class Actor:
         """Whether a role grants the right; a contributor's rights beyond reading hold in the own teams only."""
         if self.only is not None and right not in self.only:
             return False
-        for role in self.roles:
-            if right in RIGHTS[role] and (role != Role.CONTRIBUTOR or right == Right.VIEW or team in self.teams):
-                return True
-        return False
+        return any(
+            right in RIGHTS[role] and (role != Role.CONTRIBUTOR or right == Right.VIEW or team in self.teams) for role in self.roles
+        )
 
     def demand(self, right: Right, *, team: int | None = None) -> None:
         """Raises NotAllowed without the right."""

@@ -93,7 +93,7 @@ def test_report_without_a_byte_is_empty_and_closes_nothing(data):
 @pytest.mark.parametrize(
     "value",
     [
-        "=cmd|' /C calc'!A0", "<script>alert(1)</script>", "'; DROP TABLE triage_finding; --", "a" * 1_000_000, "nul\x00l", "‮gnp.exe",
+        "=cmd|' /C calc'!A0", "<script>alert(1)</script>", "'; DROP TABLE triage_finding; --", "a" * 1_000_000, "nul\x00l", "\u202egnp.exe",
         "%s%n%(x)s", "{{ 7*7 }}", "\ud800",
     ],
 )  # fmt: skip
