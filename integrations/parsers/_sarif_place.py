@@ -35,9 +35,8 @@ _NO_VALUES = frozenset({"", "0", "default", "requires login", "unknown", "none",
 _NO_IDENTITY = frozenset({"commitsha", "author", "email", "date", "commitmessage", "primarylocationstartcolumnfingerprint"})
 
 _hcl_block = re.compile(r'\s*(resource|data|module|provider|variable|output)\s+"([^"\n]+)"(?:\s+"([^"\n]+)")?\s*\{')
-_cloudformation = re.compile(
-    r"""\s*["']?([A-Za-z0-9]+)["']?\s*:\s*\{?\s*\n(?:.*\n){0,3}?\s*["']?Type["']?\s*:\s*["']?(?:AWS|Alexa|Custom)::"""
-)
+_key = re.compile(r"""["']?([A-Za-z0-9]+)["']?\s*:\s*\{?""")
+_cloudformation_type = re.compile(r"""["']?Type["']?\s*:\s*["']?(?:AWS|Alexa|Custom)::""")
 _package = re.compile(r"^(?:Package: |PkgName: )(\S+)$|^Package '([^']+)' is vulnerable", re.MULTILINE)
 _digest = re.compile(r"@sha256:[0-9a-f]{8,}")
 
@@ -262,10 +261,11 @@ def _resource(snippet: str) -> str:
         kind, first, second = block[1], block[2], block[3]
         parts = [first, second] if kind == "resource" else [kind, first, second]
         return ".".join(part for part in parts if part)
-    found = _cloudformation.match(snippet[:1000])
-    if found:
-        return found[1]
-    return _kubernetes(snippet[:1500]) if snippet.lstrip().startswith(("apiVersion", "kind", "---")) else ""
+    if snippet.lstrip().startswith(("apiVersion", "kind", "---")):
+        return _kubernetes(snippet[:1500])
+    lines = [line.strip() for line in snippet[:1000].splitlines()[:5]]
+    name = _key.fullmatch(lines[0]) if lines else None
+    return name[1] if name and any(map(_cloudformation_type.match, lines[1:])) else ""
 
 
 def _kubernetes(manifest: str) -> str:

@@ -489,7 +489,7 @@ def _settle(facts: _Facts, number: int, options: ParseOptions) -> None:
             if weakness and weakness not in rule.weaknesses:
                 rule.weaknesses.append(weakness)
     facts.repeats.close()
-    repository = _repository(as_text(facts.provenance.get("repositoryUri")) or options.repository)
+    repository = _repository(as_text(facts.provenance.get("repositoryUri")) or options.repository or options.account)
     facts.run = Run(
         scanner=scanner,
         kind="code",

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from integrations.parsers import _sarif_place, _sarif_rule, sarif
 from triage.ports import Observation, ParseOptions, Run, Severity, Skipped, UnreadableReport, Verdict
@@ -688,3 +690,53 @@ def test_bands_begin_where_cvss_has_them(value):
 @pytest.mark.parametrize("value", [None, True, "", "high", "inf", float("nan"), -1, 11, 0, "0", "1e3", "9" * 5000])
 def test_what_is_no_score_is_in_no_band(value):
     assert _sarif_rule.band(value) is None
+
+
+# --- anything at all ----------------------------------------------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "id", "index", "uri", "name"]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def nodes(value, path=()):
+    """The path of each value inside a document."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from nodes(inner, (*path, key))
+
+
+def put(value, path, other):
+    """The document with another value at a path."""
+    if not path:
+        return other
+    copied = dict(value) if isinstance(value, dict) else list(value)
+    copied[path[0]] = put(value[path[0]], path[1:], other)
+    return copied
+
+
+MUTATED = [
+    json.loads((SAMPLES / name).read_text(encoding="utf-8-sig"))
+    for name in ("dd__appendix_k.sarif", "slack__codeql-ruby.sarif", "so__kics.sarif", "slack__osv-scanner-pip.sarif")
+    if (SAMPLES / name).exists()
+]
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_value_anywhere_is_read_skipped_or_refused(data):
+    document = data.draw(st.sampled_from(MUTATED))
+    for _ in range(data.draw(st.integers(1, 3))):
+        document = put(document, data.draw(st.sampled_from(list(nodes(document)))), data.draw(anything))
+
+    try:
+        outcomes = parse(document)
+    except UnreadableReport:
+        return
+
+    assert all(isinstance(each, Run | Observation | Skipped) for each in outcomes)
+    assert all(each.asset and each.check.key and each.message for each in of(Observation, outcomes))
