@@ -752,6 +752,34 @@ def test_a_row_that_says_the_same_later_has_the_same_fingerprint():
     assert today[2] != today[3]
 
 
+# A row with another check, account or provider, or with metadata that its check did not have before, is read whole.
+@pytest.mark.parametrize("column", [column for column in V5 if column not in ("AUTH_METHOD", "TIMESTAMP")])
+def test_a_change_in_any_cell_but_time_and_profile_is_another_fingerprint(column):
+    changed = {column: {"STATUS": "PASS", "MUTED": "True", "SEVERITY": "low"}.get(column, "other")}
+    # Three of each: the first is read whole, and of a changed status or severity the second as well.
+    before = {row.fingerprint for row in rows(parse(written({}, {}, {})))} - {b""}
+    after = {row.fingerprint for row in rows(parse(written(changed, changed, changed)))} - {b""}
+
+    assert len(before) == len(after) == 1
+    assert before != after
+
+
+def test_known_rows_are_told_with_check_account_region_and_the_right_position():
+    other = {"CHECK_ID": "s3_other", "ACCOUNT_UID": "210987654321", "REGION": "us-east-1", "ACCOUNT_NAME": "dev"}
+    old = {row.fingerprint: row for row in rows(parse(written({}, other, {}, other))) if row.fingerprint}
+    assert len(old) == 2
+
+    outcomes = parse(written({}, other, {}, other, {"RESOURCE_NAME": "new"}, {}), ParseOptions(PARIS, unchanged=dict.fromkeys(old, 7)))
+
+    known = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+    assert [(value, check.key, account.uid, region) for _print, value, check, account, region in known] == [
+        (7, "s3_bucket_public_access", "123456789012", "eu-west-1"),
+        (7, "s3_other", "210987654321", "us-east-1"),
+        (7, "s3_bucket_public_access", "123456789012", "eu-west-1"),
+    ]
+    assert [(row.position, row.asset_name) for row in rows(outcomes)] == [(0, "logs"), (1, "logs"), (4, "new")]
+
+
 @pytest.mark.parametrize("length", [1, 1000, 1500, 5000])
 def test_the_short_cut_is_taken(monkeypatch, length):
     seen = []
