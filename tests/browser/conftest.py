@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 # Playwright keeps an event loop in this thread; nothing of ours runs in it.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -15,12 +15,13 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 WATCH = "addEventListener('securitypolicyviolation', e => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: tests that come later fork, and the loop must be gone by then
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
         if os.environ.get("CSPM_REQUIRE_BROWSER") == "1":
             pytest.fail("CSPM_REQUIRE_BROWSER=1, and there is no Chromium")
         pytest.skip("browser tests: no Chromium here")
+    expect.set_options(timeout=10_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

@@ -45,6 +45,8 @@ class Preferences:
             response = self.get_response(request)
             # One address answers with a page or with a part of it: a cache must not mix them up.
             patch_vary_headers(response, ("HX-Request",))
+            if user.is_authenticated and not response.has_header("Cache-Control"):
+                response["Cache-Control"] = "private, no-cache"
             return response
         finally:
             timezone.deactivate()

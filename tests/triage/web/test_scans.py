@@ -201,6 +201,10 @@ def test_without_a_role_nothing_is_shown(client, stranger, address):
     assert client.get(address).status_code == 403
 
 
+def test_pages_of_a_person_are_kept_by_no_one_else(client, viewer):
+    assert client.get("/scans")["Cache-Control"] == "private, no-cache"
+
+
 def test_a_hostile_report_name_is_text(client, viewer):
     found = scan(file_name="<script>alert(1)</script>.csv", format="<b>x</b>", scanner="<i>", version="<u>")
 

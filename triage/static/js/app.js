@@ -127,7 +127,7 @@ document.addEventListener("keydown", (event) => {
   }
   const typing = event.target.closest?.("input, textarea, select, [contenteditable], dialog");
   if (typing || event.metaKey || event.ctrlKey || event.altKey || document.body.dataset.shortcuts === "off") return;
-  if (going && Date.now() - going < 1200 && places[event.key]) {
+  if (going && Date.now() - going < 1500 && places[event.key]) {
     going = 0;
     document.querySelector(`[data-place="${places[event.key]}"]`)?.click();
     return;
