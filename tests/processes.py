@@ -13,6 +13,10 @@ def in_child(work: Callable[[], object]) -> int:
     child = os.fork()
     if child == 0:
         code = 1
+        # What is still open belongs to the parent: two processes on one connection wait for each other's answers.
+        inherited = [(each, each.connection) for each in connections.all(initialized_only=True)]
+        for each, _connection in inherited:
+            each.connection = None
         try:
             work()
             code = 0

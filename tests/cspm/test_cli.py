@@ -65,7 +65,7 @@ def test_unknown_verb_is_a_usage_error_with_a_suggestion():
 
 
 def test_database_out_of_reach():
-    said = cspm("migrate", DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
+    said = cspm("migrate", DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing", DATABASE_OWNER_URL="")
 
     assert said.returncode == 3
     assert "cspm: The database can't be reached:" in said.stderr

@@ -4,6 +4,7 @@ Absence never closes a finding. It counts at all only where the scan looked: the
 """
 
 from datetime import datetime
+from itertools import chain
 
 from django.db import connection
 from django.utils.translation import gettext_noop as _
@@ -42,10 +43,7 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
         if held & known.STATUS_MASK != known.VERIFIED and held >> known.ID_SHIFT not in merge.seen
     )
     fixed = len(lifecycle.settle(passing, at=at, grade=Grade.PROOF)) + _settle_stand_ins(merge, at=at)
-    merge.tally.unchanged += len(merge.seen)
-    merge.tally.open += sum(
-        held & known.STATUS_MASK in known.OPEN and held >> known.ID_SHIFT in merge.seen for held in merge.known.values()
-    )
+    _count_again(merge)
     done = write(merge.changes, log=log, scan=scan, at=at)
     done.fixed = fixed
     if covering:
@@ -62,6 +60,15 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
     _write_scopes(merge, scan=scan, at=at, complete=covering)
     _expose(merge, scan=scan)
     return done
+
+
+def _count_again(merge: CloudMerge) -> None:
+    """Count the findings whose records were recognised; one that another row of its key named as well was counted then."""
+    twice = merge.seen.intersection(merge.changes.sighted)
+    merge.tally.unchanged += len(merge.seen) - len(twice)
+    merge.tally.repeated += len(twice)
+    held = chain(merge.known.values(), merge.passing.values())
+    merge.tally.open += sum(state & known.STATUS_MASK in known.OPEN and state >> known.ID_SHIFT in merge.seen for state in held)
 
 
 def _settle_stand_ins(merge: CloudMerge, *, at: datetime) -> int:

@@ -127,7 +127,10 @@ class CloudMerge:
                 self.checks_seen.add(self.catalogue.checks[check].id)
             ground.regions |= {"" if record[1] & records.HOMELESS else one_line(record[4])[:200] for record in again}
             # What is of a finding (a number is there) and no PASS.
-            self.seen.update([value >> records.NUMBER_SHIFT for value in values if value > 0b1111 and value & records.VERDICT])
+            numbers = [value >> records.NUMBER_SHIFT for value in values if value > 0b1111 and value & records.VERDICT]
+            before = len(self.seen)
+            self.seen.update(numbers)
+            self.tally.repeated += len(numbers) - (len(self.seen) - before)
             flags = [value & 0b111 for value in values]
             for flag in set(flags):
                 self.tally.count(flag & records.VERDICT, flags.count(flag), muted=bool(flag & records.MUTED))
@@ -225,18 +228,24 @@ class CloudMerge:
     # --- one observation ----------------------------------------------------------------------------------------------------
 
     def _asset(self, row: Row) -> bool:
-        """Find the row's asset, or add it: then True. One whose tags or looks changed is remembered."""
+        """Find the row's asset, or add it: then True. One whose tags or looks changed is remembered.
+
+        The first row of a report that names an asset says what it looks like; others may disagree, and each day's report then
+        would change it there and back.
+        """
         held = self._assets.get(row.asset_key)
+        if held is not None and held & known.LOOKS_MASK == known.TOLD:
+            row.asset = held >> 64
+            return False
         appearance = looks(row.observation)
-        state = row.facts.tag_set << 32 | appearance
         if held is None:
             row.asset = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
-            self._assets[row.asset_key] = row.asset << 64 | state
-            return True
-        row.asset = held >> 64
-        if held & known.LOOKS_MASK != state and row.asset not in self.changes.assets:
-            self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
-        return False
+        else:
+            row.asset = held >> 64
+            if held & known.LOOKS_MASK != row.facts.tag_set << 32 | appearance:
+                self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
+        self._assets[row.asset_key] = row.asset << 64 | known.TOLD
+        return held is None
 
     def _fail(self, row: Row) -> int | None:
         """The finding's number; None when another row of the report said it already."""

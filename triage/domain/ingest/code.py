@@ -84,6 +84,8 @@ class CodeMerge:
         for observation in chunk:
             if observation.verdict is Verdict.PASS:
                 self.tally.passed += 1
+                if self.sink:
+                    self.sink(observation, None, "passed", "")
                 continue
             self.tally.fail += 1
             self.tally.muted += observation.muted

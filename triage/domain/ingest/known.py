@@ -23,6 +23,7 @@ _STATUS = {status: code for code, status in enumerate(STATUSES)}
 STATUS_MASK, GONE_OR_UNREPORTED, MUTED, STAND_IN = 0b1111, 0b11 << 4, 1 << 9, 1 << 10
 SEVERITY_SHIFT, ID_SHIFT = 6, 16
 LOOKS_MASK = (1 << 64) - 1
+TOLD = LOOKS_MASK  # in the place of tag set and looks: a row of this report said already what the asset looks like
 
 VERIFIED, FIX_CLAIMED = _STATUS[Status.VERIFIED], _STATUS[Status.FIX_CLAIMED]
 ASKED = frozenset({_STATUS[Status.MANUAL], _STATUS[Status.ATTESTED]})

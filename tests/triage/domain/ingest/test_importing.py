@@ -378,6 +378,18 @@ def test_changed_tags_change_the_owner_and_are_kept_as_history():
     assert Event.objects.get(kind="owner").reason == "the asset's tags changed"
 
 
+def test_rows_that_disagree_about_an_assets_tags_do_not_change_it_there_and_back():
+    for slug in ("payments", "web"):
+        Team.objects.create(slug=slug, name=slug)
+    rows = [row("logs", RESOURCE_TAGS="team=web"), row("logs", check="s3_other", RESOURCE_TAGS="team=payments"), row("x", "PASS")]
+
+    for day in range(3):
+        imported(prowler(rows, DAY + timedelta(days=day)))
+
+    assert only(check_ref__key="s3_bucket_public_access").asset.team.slug == "web"
+    assert not AssetTags.objects.exists()
+
+
 def test_owner_given_by_hand_outlives_a_change_of_tags():
     web, payments = (Team.objects.create(slug=slug, name=slug) for slug in ("web", "payments"))
     imported(prowler([row("logs", RESOURCE_TAGS="team=web"), row("x", "PASS")]))
