@@ -1,6 +1,7 @@
 """One check failing on one asset (or at one place in code), from first seen to proven fixed."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -128,6 +129,8 @@ class Finding(models.Model):
             models.Index(fields=["account", "id"], name="finding_account"),
             models.Index(fields=["check_ref", "-score", "id"], name="finding_check"),
             models.Index(fields=["asset"], name="finding_asset"),
+            models.Index(fields=["assignee"], condition=models.Q(assignee__isnull=False), name="finding_assignee"),
+            BrinIndex(fields=["first_scan", "first_seen"], pages_per_range=32, name="finding_first"),
             models.Index(fields=["account", "check_ref"], condition=models.Q(stand_in=True), name="finding_stand_in"),
         )
 
