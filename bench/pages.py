@@ -98,7 +98,7 @@ def main() -> None:
     following = re.search(r'href="(/?[^"]*cursor=[^"]*)"', first)
     results = {}
     for name, path in PAGES.items():
-        if path is None:
+        if path is None:  # the address that the first page gives
             if not following:
                 continue
             path = "/triage" + "?" + following.group(1).replace("&amp;", "&").split("?", 1)[1]
