@@ -124,6 +124,7 @@ class Finding(models.Model):
         )
         indexes = (
             models.Index(fields=["-score", "id"], condition=models.Q(is_open=True), name="finding_queue"),
+            models.Index(fields=["-score", "id"], name="finding_all"),
             models.Index(fields=["due_at", "id"], condition=models.Q(is_open=True), name="finding_due"),
             models.Index(fields=["team", "-score", "id"], condition=models.Q(is_open=True), name="finding_team_queue"),
             models.Index(fields=["account", "id"], name="finding_account"),
