@@ -52,6 +52,7 @@ class Row:
     qualifier: str
     home: str
     asset: int = 0
+    met: bool = False  # the asset was known before, or another row has named it
     identity: bytes = b""
 
     def identify(self) -> bytes:
@@ -105,15 +106,22 @@ class CloudMerge:
             else:
                 number, said = self._manual(row), records.ASKS
             if number is not None and row.observation.fingerprint:
-                said |= records.MUTED if row.observation.muted else 0
-                said |= 0 if row.home or not row.observation.region else records.HOMELESS
-                row.ground.records.add(row.observation.fingerprint, number << records.NUMBER_SHIFT | said)
+                self._record(row, number, said)
         self._writer.flush(least=WORTH_A_COPY)
         self.single_asset = self.single_asset and not unchanged and len({row.observation.asset for row in rows}) < 2
 
     def close(self) -> None:
         """Write what is left: the report has been read."""
         self._writer.flush()
+
+    def _record(self, row: Row, number: int, said: int) -> None:
+        observation, kept = row.observation, row.ground.records
+        said |= records.MUTED if observation.muted else 0
+        said |= 0 if row.home or not observation.region else records.HOMELESS
+        if not number:
+            kept.clean(row.check.id, row.asset, len(kept.values))
+            number, said = row.asset, said | records.CLEAN
+        kept.add(observation.fingerprint, number << records.NUMBER_SHIFT | said)
 
     def _again(self, unchanged: list[Unchanged]) -> None:
         """Records that say what they said the last time: they are counted, and what they cover is noted."""
@@ -122,12 +130,14 @@ class CloudMerge:
             by_account.setdefault(record[3], []).append(record)
         for account, again in by_account.items():
             ground, values = self.grounds[account], [record[1] for record in again]
+            checks = {check: self.catalogue.checks[check].id for check in {record[2] for record in again}}
+            self.checks_seen.update(checks.values())
+            for place, record in enumerate(again, len(ground.records.values)):
+                if record[1] & records.CLEAN:
+                    ground.records.clean(checks[record[2]], record[1] >> records.NUMBER_SHIFT, place)
             ground.records.extend(b"".join([record[0] for record in again]), values)
-            for check in {record[2] for record in again}:
-                self.checks_seen.add(self.catalogue.checks[check].id)
             ground.regions |= {"" if record[1] & records.HOMELESS else one_line(record[4])[:200] for record in again}
-            # What is of a finding (a number is there) and no PASS.
-            numbers = [value >> records.NUMBER_SHIFT for value in values if value > 0b1111 and value & records.VERDICT]
+            numbers = [value >> records.NUMBER_SHIFT for value in values if value & records.VERDICT != records.PASSES]
             before = len(self.seen)
             self.seen.update(numbers)
             self.tally.repeated += len(numbers) - (len(self.seen) - before)
@@ -227,25 +237,24 @@ class CloudMerge:
 
     # --- one observation ----------------------------------------------------------------------------------------------------
 
-    def _asset(self, row: Row) -> bool:
-        """Find the row's asset, or add it: then True. One whose tags or looks changed is remembered.
+    def _asset(self, row: Row) -> None:
+        """Find the row's asset, or add it. One whose tags or looks changed is remembered.
 
         The first row of a report that names an asset says what it looks like; others may disagree, and each day's report then
         would change it there and back.
         """
         held = self._assets.get(row.asset_key)
-        if held is not None and held & known.LOOKS_MASK == known.TOLD:
+        row.met = held is not None
+        if held is not None:
             row.asset = held >> 64
-            return False
+            if held & known.LOOKS_MASK == known.TOLD:
+                return
         appearance = looks(row.observation)
         if held is None:
             row.asset = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
-        else:
-            row.asset = held >> 64
-            if held & known.LOOKS_MASK != row.facts.tag_set << 32 | appearance:
-                self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
+        elif held & known.LOOKS_MASK != row.facts.tag_set << 32 | appearance:
+            self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
         self._assets[row.asset_key] = row.asset << 64 | known.TOLD
-        return held is None
 
     def _fail(self, row: Row) -> int | None:
         """The finding's number; None when another row of the report said it already."""
@@ -276,8 +285,9 @@ class CloudMerge:
         self.tally.passed += 1
         if row.check.id in row.ground.stand_ins:
             row.ground.settled.add((row.check.id, row.home))
+        self._asset(row)
         # An asset that no row has named before has no findings to look for.
-        held = None if self._asset(row) else self.known.pop(row.identify(), None)
+        held = self.known.pop(row.identify(), None) if row.met else None
         if held is None:
             self._say(row.observation, None, "passed")
             # Another row of this report may fail under the same key: the fingerprint must not say that all is well.
@@ -303,6 +313,8 @@ class CloudMerge:
             number = held >> known.ID_SHIFT
             if held & known.GONE_OR_UNREPORTED:
                 self.changes.back.append(number)
+            else:
+                self.changes.sighted.append(number)
             self.tally.unchanged += 1
         self._asked[key] = number
         self._say(observation, number, "manual")
@@ -314,6 +326,8 @@ class CloudMerge:
             status=status,
         )  # fmt: skip
         self.tally.new += 1
+        if row.met:
+            row.ground.records.opened(number, check=row.check.id, asset=row.asset)
         self._alias(row, number)
         return number
 

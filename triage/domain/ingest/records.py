@@ -1,7 +1,7 @@
 """What each record of an account's last report said, by fingerprint: a record that says the same again is not even read.
 
 Kept beside the scope of the newest scan: n fingerprints of 16 bytes, then n integers of 8 bytes, little-endian: the finding's number
-(0: the check passes and there is no finding) << 4 | homeless << 3 | muted << 2 | verdict.
+<< 5 | clean << 4 | homeless << 3 | muted << 2 | verdict. Clean: the check passes and there is no finding; the number is the asset's.
 """
 
 import sys
@@ -16,7 +16,8 @@ from triage.ports import Verdict
 
 PASSES, FAILS, ASKS = 0, 1, 2
 CODES = {Verdict.PASS: PASSES, Verdict.FAIL: FAILS, Verdict.MANUAL: ASKS}
-MUTED, HOMELESS, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 4, 0b11
+MUTED, HOMELESS, CLEAN, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 1 << 4, 5, 0b11
+ASSET_BITS = 40
 
 
 @dataclass(slots=True)
@@ -25,6 +26,10 @@ class Records:
 
     prints: bytearray = field(default_factory=bytearray)
     values: "array[int]" = field(default_factory=lambda: array("q"))
+    # Check and asset of each clean record, and its place; the findings by check and asset that were opened after such a record.
+    _clean: "array[int]" = field(default_factory=lambda: array("q"))
+    _clean_at: "array[int]" = field(default_factory=lambda: array("q"))
+    _opened: "dict[int, int]" = field(default_factory=dict)
 
     def add(self, fingerprint: bytes, value: int) -> None:
         self.prints += fingerprint
@@ -34,7 +39,21 @@ class Records:
         self.prints += fingerprints
         self.values.extend(values)
 
+    def clean(self, check: int, asset: int, place: int) -> None:
+        """The record at this place is clean; `opened` may say otherwise."""
+        self._clean.append(check << ASSET_BITS | asset)
+        self._clean_at.append(place)
+
+    def opened(self, number: int, *, check: int, asset: int) -> None:
+        """A finding was opened: a record of the same check and asset that passes is not clean, whichever came first."""
+        self._opened[check << ASSET_BITS | asset] = number
+
     def packed(self) -> bytes:
+        """Fingerprints and values, as they are kept."""
+        if self._opened:
+            for subject, place in zip(self._clean, self._clean_at, strict=True):
+                if subject in self._opened:
+                    self.values[place] = self._opened[subject] << NUMBER_SHIFT | self.values[place] & (CLEAN - 1)
         values = array("q", self.values)
         if sys.byteorder == "big":
             values.byteswap()
@@ -69,7 +88,7 @@ def _steady(data: bytes, steady: tuple[set[int], set[int], set[int]]) -> dict[by
     return {
         data[start : start + 16]: value
         for start, value in zip(range(0, count * 16, 16), values, strict=True)
-        if value < 1 << NUMBER_SHIFT or value >> NUMBER_SHIFT in steady[value & VERDICT]
+        if value & CLEAN or value >> NUMBER_SHIFT in steady[value & VERDICT]
     }
 
 
