@@ -54,7 +54,8 @@ class Actor:
         if self.only is not None and right not in self.only:
             return False
         return any(
-            right in RIGHTS[role] and (role != Role.CONTRIBUTOR or right == Right.VIEW or team in self.teams) for role in self.roles
+            right in RIGHTS[role] and (role != Role.CONTRIBUTOR or right == Right.VIEW or team in self.teams)
+            for role in self.roles
         )
 
     def demand(self, right: Right, *, team: int | None = None) -> None:

@@ -769,7 +769,9 @@ def test_known_rows_are_told_with_check_account_region_and_the_right_position():
     old = {row.fingerprint: row for row in rows(parse(written({}, other, {}, other))) if row.fingerprint}
     assert len(old) == 2
 
-    outcomes = parse(written({}, other, {}, other, {"RESOURCE_NAME": "new"}, {}), ParseOptions(PARIS, unchanged=dict.fromkeys(old, 7)))
+    outcomes = parse(
+        written({}, other, {}, other, {"RESOURCE_NAME": "new"}, {}), ParseOptions(PARIS, unchanged=dict.fromkeys(old, 7))
+    )
 
     known = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     assert [(value, check.key, account.uid, region) for _print, value, check, account, region in known] == [

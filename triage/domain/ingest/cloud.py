@@ -66,6 +66,11 @@ def is_covered(scopes: Iterable[known.Covered], check: int, region: str) -> bool
     return any(check in checks and region in regions for checks, regions in scopes)
 
 
+def _home(record: Unchanged) -> str:
+    """The region that the finding of such a record is at."""
+    return "" if record[1] & records.HOMELESS else one_line(record[4])[:200]
+
+
 class CloudMerge:
     """One run's merge: `take` the report's observations in chunks, then let `absence.settle` write the rest."""
 
@@ -136,7 +141,12 @@ class CloudMerge:
                 if record[1] & records.CLEAN:
                     ground.records.clean(checks[record[2]], record[1] >> records.NUMBER_SHIFT, place)
             ground.records.extend(b"".join([record[0] for record in again]), values)
-            ground.regions |= {"" if record[1] & records.HOMELESS else one_line(record[4])[:200] for record in again}
+            ground.regions |= {_home(record) for record in again}
+            if ground.stand_ins:
+                passing = [record for record in again if record[1] & records.VERDICT == records.PASSES]
+                ground.settled |= {
+                    (checks[record[2]], _home(record)) for record in passing if checks[record[2]] in ground.stand_ins
+                }
             numbers = [value >> records.NUMBER_SHIFT for value in values if value & records.VERDICT != records.PASSES]
             before = len(self.seen)
             self.seen.update(numbers)

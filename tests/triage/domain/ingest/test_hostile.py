@@ -69,7 +69,10 @@ def test_refused_with_a_sentence_and_nothing_written(data, says):
     [
         pytest.param(gzip.compress(REPORT), id="gzip"),
         pytest.param(zipped(**{"..__..__evil.csv": REPORT}), id="zip with a travelling name"),
-        pytest.param(zipped(**{"out__report.csv": REPORT, "out__readme.txt": b"hello", "out__report.html": b"<html>"}), id="zip of a folder"),
+        pytest.param(
+            zipped(**{"out__report.csv": REPORT, "out__readme.txt": b"hello", "out__report.html": b"<html>"}),
+            id="zip of a folder",
+        ),
         pytest.param(b"\xef\xbb\xbf" + REPORT, id="byte order mark"),
         pytest.param(REPORT.replace(b"\r\n", b"\r\r\n"), id="Windows line ends"),
     ],
@@ -98,10 +101,20 @@ def test_report_without_a_byte_is_empty_and_closes_nothing(data):
     ],
 )  # fmt: skip
 def test_value_is_text_and_nothing_else(value):
-    cells = {"STATUS_EXTENDED": value, "RESOURCE_NAME": value, "RESOURCE_TAGS": f"team={value}", "CHECK_TITLE": value, "REGION": value}
+    cells = {
+        "STATUS_EXTENDED": value,
+        "RESOURCE_NAME": value,
+        "RESOURCE_TAGS": f"team={value}",
+        "CHECK_TITLE": value,
+        "REGION": value,
+    }
     report = io.BytesIO()
-    data = prowler([row("x", "PASS")]).decode() + prowler([{**row("logs"), **cells}]).decode(errors="surrogatepass").split("\r\n", 1)[1] \
-        if value != "\ud800" else None
+    data = (
+        prowler([row("x", "PASS")]).decode()
+        + prowler([{**row("logs"), **cells}]).decode(errors="surrogatepass").split("\r\n", 1)[1]
+        if value != "\ud800"
+        else None
+    )
     if data is None:
         return
     report.write(data.encode())

@@ -29,13 +29,17 @@ def test_session_region_of_a_global_service_is_no_part_of_the_key():
 
 def test_region_counts_where_the_arn_has_none():
     assert key(seen("arn:aws:s3:::logs", "logs", "eu-west-1")) != key(seen("arn:aws:s3:::logs", "logs", "us-east-1"))
-    assert key(seen("arn:aws:ec2:eu-west-1:1:vpc/x", "x", "eu-west-1")) == key(seen("arn:aws:ec2:eu-west-1:1:vpc/x", "x", "elsewhere"))
+    assert key(seen("arn:aws:ec2:eu-west-1:1:vpc/x", "x", "eu-west-1")) == key(
+        seen("arn:aws:ec2:eu-west-1:1:vpc/x", "x", "elsewhere")
+    )
 
 
 def test_stand_in_is_one_a_region():
     uid = "arn:aws:cloudtrail:eu-west-1:123456789012:trail"
 
-    assert key(seen(uid, "123456789012", "eu-west-1", stand_in=True)) != key(seen(uid, "123456789012", "eu-west-3", stand_in=True))
+    assert key(seen(uid, "123456789012", "eu-west-1", stand_in=True)) != key(
+        seen(uid, "123456789012", "eu-west-3", stand_in=True)
+    )
 
 
 def test_policies_of_one_user_are_told_apart_by_name():
@@ -46,7 +50,9 @@ def test_policies_of_one_user_are_told_apart_by_name():
 
 @pytest.mark.parametrize("name", ["", "sg-1"])
 def test_name_that_is_the_tail_of_the_arn_says_nothing_more(name):
-    assert key(seen("arn:aws:ec2:eu-west-1:1:security-group/sg-1", name)) == key(seen("arn:aws:ec2:eu-west-1:1:security-group/sg-1"))
+    assert key(seen("arn:aws:ec2:eu-west-1:1:security-group/sg-1", name)) == key(
+        seen("arn:aws:ec2:eu-west-1:1:security-group/sg-1")
+    )
 
 
 def test_name_that_only_ends_like_the_arn_counts():
@@ -78,6 +84,8 @@ def test_azure_needs_uid_and_name():
     assert key(seen("/Subscriptions/1", "x"), "azure") == key(seen(uid, "x"), "azure")
 
 
-@pytest.mark.parametrize(("uid", "expected"), [("18134828551", "018134828551"), (" 123456789012 ", "123456789012"), ("acme", "acme")])
+@pytest.mark.parametrize(
+    ("uid", "expected"), [("18134828551", "018134828551"), (" 123456789012 ", "123456789012"), ("acme", "acme")]
+)
 def test_aws_account_has_twelve_digits(uid, expected):
     assert identity.account_uid(AccountInfo("aws", uid)) == expected
