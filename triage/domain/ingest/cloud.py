@@ -297,7 +297,7 @@ class CloudMerge:
             row.ground.settled.add((row.check.id, row.home))
         self._asset(row)
         # An asset that no row has named before has no findings to look for.
-        held = self.known.pop(row.identify(), None) if row.met else None
+        held = (self.known.pop(row.identify(), None) or self.passing.get(row.identity)) if row.met else None
         if held is None:
             self._say(row.observation, None, "passed")
             # Another row of this report may fail under the same key: the fingerprint must not say that all is well.

@@ -172,7 +172,7 @@ def _dump() -> dict[str, Any]:
     return {"findings": findings, "events": events, "assets": assets, "scopes": scopes, "aliases": aliases, "counters": counters}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_life_with_fingerprints_ends_like_life_without(seed):
     read, none = lived(seed, plain=True)
     recognised, many = lived(seed, plain=False)
