@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cspm.settings")
 django.setup()
 
-from integrations.parsers import sarif  # noqa: E402
-from triage.domain.ingest.code_matcher import Traits, match  # noqa: E402
-from triage.ports import Observation, ParseOptions, Place, Run  # noqa: E402
+from integrations.parsers import sarif
+from triage.domain.ingest.code_matcher import Traits, match
+from triage.ports import Observation, ParseOptions, Place, Run
 
 BARS = {"strict": 0.98, "twins": 0.995}
 

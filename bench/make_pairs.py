@@ -12,6 +12,7 @@ words its messages differently).
 import argparse
 import ast
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -277,7 +278,7 @@ KEPT = frozenset(
     else except export extends false finally from function global import instanceof jobs lambda name
     nonlocal null pass provider raise resource return runs self shell static steps super switch this
     throw true typeof undefined uses variable void while with yield
-    """.split()  # noqa: SIM905 - a list of words reads better as words
+    """.split()
 )
 
 
@@ -537,11 +538,12 @@ def _pair(before: dict[Anchored, list[int]], after: dict[Anchored, list[int]], a
 
 
 def texts(results: list[Result], tree: Tree) -> list[str]:
-    """The source line of each result without white space: what makes two results of one rule and file twins."""
+    """A hash of each result's source line without white space: what makes two results of one rule and file twins."""
     found = []
     for result in results:
         lines = tree.files.get(result.path, [])
-        found.append("".join(lines[result.line - 1].text.split())[:120] if 0 < result.line <= len(lines) else "")
+        text = "".join(lines[result.line - 1].text.split()) if 0 < result.line <= len(lines) else ""
+        found.append(hashlib.blake2b(text.encode(), digest_size=6).hexdigest())
     return found
 
 
@@ -557,9 +559,11 @@ def trim(report: dict[str, Any]) -> None:
                 result.pop(name, None)
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
+def save(path: Path, content: dict[str, Any], root: Path) -> None:
+    """Writes without the folders of this machine, which a report's paths and Semgrep's rule names hold."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = json.dumps(content, separators=(",", ":")).encode()
+    text = json.dumps(content, separators=(",", ":")).replace(str(root), f"/builds/{root.name}")
+    data = text.replace(".".join(HERE.parts[1:]) + ".", "").encode()
     path.write_bytes(gzip.compress(data, 9, mtime=0) if path.suffix == ".gz" else data)
 
 
@@ -641,6 +645,34 @@ def write_terraform(root: Path, files: int, chance: random.Random) -> None:
         path.write_text(text)
 
 
+STEPS = [
+    "uses: actions/checkout@v{a}",
+    "uses: actions/setup-python@v{b}\n        with:\n          python-version: '3.{a}'\n          cache: pip",
+    "uses: acme/{w}-action@main",
+    "uses: acme/{w}@v{a}.{b}\n        with:\n          token: ${{{{ secrets.{W}_TOKEN }}}}",
+    'name: {w}\n        run: echo "${{{{ github.event.issue.title }}}}" >> {w}.txt',
+    "name: build {w}\n        run: |\n          make {w}\n          echo ${{{{ github.head_ref }}}}",
+    "name: test {w}\n        run: make test-{w}",
+    "uses: actions/upload-artifact@v{a}\n        with:\n          name: {w}\n          path: out/{w}",
+]
+
+
+def write_workflows(root: Path, files: int, chance: random.Random) -> None:
+    """GitHub workflows of our own making."""
+    for number in range(files):
+        trigger = chance.choice(["push", "pull_request", "pull_request_target", "issues"])
+        text = f"name: {chance.choice(WORDS)} {number}\non: [{trigger}]\njobs:\n"
+        for job in range(chance.randint(1, 3)):
+            text += f"  {chance.choice(WORDS)}_{job}:\n    runs-on: ubuntu-latest\n    steps:\n"
+            for _ in range(chance.randint(2, 7)):
+                word = chance.choice(WORDS)
+                step = chance.choice(STEPS).format(w=word, W=word.upper(), a=chance.randint(2, 6), b=chance.randint(1, 12))
+                text += f"      - {step}\n"
+        path = root / ".github/workflows" / f"{chance.choice(WORDS)}-{number}.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
 def make(arguments: argparse.Namespace) -> None:
     tool = TOOLS[arguments.tool]
     work = Path(tempfile.mkdtemp(prefix="pairs-"))
@@ -649,6 +681,8 @@ def make(arguments: argparse.Namespace) -> None:
     chance = random.Random(arguments.seed)
     if arguments.source == "terraform":
         write_terraform(before, arguments.files, chance)
+    elif arguments.source == "workflows":
+        write_workflows(before, arguments.files, chance)
     else:
         choose(Path(arguments.source), before, tool.language, tool.below, arguments.files, chance)
     report = scan(arguments.tool, tool, before, work / "report.sarif")
@@ -656,7 +690,7 @@ def make(arguments: argparse.Namespace) -> None:
     old = read(report, before)
     out = Path(arguments.out) / f"{arguments.tool}-{arguments.name}"
     trim(report)
-    save(out / "before.sarif.gz", report)
+    save(out / "before.sarif.gz", report, before)
     for kind in arguments.kinds:
         if kind == "reformat" and not tool.language.formatter:
             continue
@@ -680,8 +714,8 @@ def make(arguments: argparse.Namespace) -> None:
             "counts": {"old": len(old), "new": len(new), "same": same, "added": len(truth["new"])},
         }  # fmt: skip
         trim(report)
-        save(out / kind / "after.sarif.gz", report)
-        save(out / kind / "truth.json.gz", truth)
+        save(out / kind / "after.sarif.gz", report, after)
+        save(out / kind / "truth.json.gz", truth, after)
         print(f"{out.name} {kind}: {truth['counts']}, ambiguous {len(truth['ambiguous_old'])}", flush=True)
     shutil.rmtree(work)
 
@@ -689,7 +723,7 @@ def make(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tool", choices=TOOLS, required=True)
-    parser.add_argument("--source", required=True, help="a folder, or 'terraform' for generated Terraform")
+    parser.add_argument("--source", required=True, help="a folder, or 'terraform' or 'workflows' for generated ones")
     parser.add_argument("--out", required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--seed", default="1")

@@ -34,6 +34,7 @@ MADE = 3.0  # it was made by a key
 STEADY = 0.6  # it moved as far as the pair before it
 WIDTH = 0.35  # it is as long, as far as columns tell
 COLUMN = 0.35  # it begins in the same column
+OTHER_ADDRESS = 1.0  # it is in another resource, function or package
 TIE = 1e-6  # what differs by less is equal: then the earlier place is taken, as copies are pasted below
 FAR = 0.01  # for each doubling of how far it moved otherwise than the pair before it: the nearer of two equal ones
 EVEN = 0.3  # the rule has as many results in the file as before
@@ -723,6 +724,8 @@ def _gain(old: _Item, new: _Item, *, reworded: bool, strict: bool) -> float:
     said = _message_likeness(old.said, new.said, reworded=reworded)
     a, b = old.place, new.place
     shape = COLUMN * (a.start_column == b.start_column) + 0.1 * (a.end_line - a.start_line == b.end_line - b.start_line)
+    if a.address and b.address and a.address != b.address:
+        shape -= OTHER_ADDRESS
     if old.text and new.text:
         alike = text_likeness(old.text[:HEAD], new.text[:HEAD])
         if alike < 1 and min(len(old.text), len(new.text)) < SPEAKING and old.context and new.context:
