@@ -121,11 +121,11 @@ STATEMENTS = (
         JOIN triage_asset a ON a.id = f.asset JOIN triage_check c ON c.id = f.chk""",
     """INSERT INTO triage_codestream (id, scanner, account_id, category, branch)
         SELECT id, 'checkov', id, '', 'main' FROM triage_account WHERE provider = 'code'""",
-    f"""INSERT INTO triage_codeplace (finding_id, stream_id, path, start_line, end_line, start_column, address, snippet, context,
-            text_hash, context_hash, fingerprints, trusted, ordinal, others)
+    f"""INSERT INTO triage_codeplace (finding_id, stream_id, path, start_line, end_line, start_column, end_column, address, snippet,
+            context, text_hash, context_hash, fingerprints, trusted, ordinal, others)
         SELECT id, account_id,
             'src/' || {pick(WORDS, "id")} || '/' || {pick(NOUNS, "id")} || '_' || id % 500 || '.tf',
-            id % 900, 0, 0, '', '', '', '', '', '[]', '', 0, '[]'
+            id % 900, 0, 0, 0, '', '', '', '', '', '[]', '', 0, '[]'
         FROM triage_finding WHERE account_id IN (SELECT id FROM triage_account WHERE provider = 'code')""",
     """INSERT INTO triage_connection (id, kind, plugin, name, options, state, failures, created_at)
         VALUES (1, 'tickets', 'files', 'files', '{}', 'ready', 0, now())""",

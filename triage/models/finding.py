@@ -162,6 +162,7 @@ class CodePlace(models.Model):
     start_line = models.IntegerField(default=0)
     end_line = models.IntegerField(default=0)
     start_column = models.IntegerField(default=0)
+    end_column = models.IntegerField(default=0)
     address = models.TextField(blank=True)
     snippet = models.TextField(blank=True)
     context = models.TextField(blank=True)

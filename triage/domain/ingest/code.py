@@ -25,7 +25,7 @@ from triage.models import CodePlace, CodeStream, Grade, ScanScope
 from triage.ports import AccountInfo, Observation, Place, Run, Text, Unchanged, Verdict
 
 PLACE_COLUMNS = (
-    "finding_id", "stream_id", "path", "start_line", "end_line", "start_column", "address", "snippet", "context", "text_hash",
+    "finding_id", "stream_id", "path", "start_line", "end_line", "start_column", "end_column", "address", "snippet", "context", "text_hash",
     "context_hash", "fingerprints", "trusted", "ordinal", "others",
 )  # fmt: skip
 SNIPPET = 4_000
@@ -275,8 +275,9 @@ def _columns(observation: Observation, ordinal: int) -> list[tuple[str, Any]]:
     place = observation.place or NO_PLACE
     return [
         ("text", one_line(place.path)), ("int", _line(place.start_line)), ("int", _line(place.end_line)),
-        ("int", _line(place.start_column)), ("text", one_line(place.address)), ("text", prose(place.snippet, SNIPPET)),
-        ("text", prose(place.context, SNIPPET)), ("blob", squeezed(place.snippet)), ("blob", squeezed(place.context)),
+        ("int", _line(place.start_column)), ("int", _line(place.end_column)), ("text", one_line(place.address)),
+        ("text", prose(place.snippet, SNIPPET)), ("text", prose(place.context, SNIPPET)),
+        ("blob", squeezed(place.snippet)), ("blob", squeezed(place.context)),
         ("json", [[one_line(name), one_line(value)] for name, value in place.fingerprints]), ("text", one_line(place.trusted)[:200]),
         ("int", ordinal),
         ("json", [[one_line(other.path), other.start_line, other.end_line] for other in observation.places[1:50]]),
@@ -291,13 +292,14 @@ def _held(stream: Stream) -> dict[int, Held]:
     """The findings of a stream that are left, with what they are recognised by."""
     rows = CodePlace.objects.filter(stream=stream.pk).values_list(
         "finding_id", "finding__check_ref__key", "finding__message", "path", "start_line", "end_line", "start_column", "address",
-        "snippet", "context", "fingerprints", "trusted", "ordinal", "finding__asset_id",
+        "snippet", "context", "fingerprints", "trusted", "end_column", "ordinal", "finding__asset_id",
     )  # fmt: skip
     held = {}
     for row in rows.iterator(5_000):
-        number, rule, message, *where, prints, trusted, ordinal, asset = cast("tuple[Any, ...]", row)
+        number, rule, message, *where, prints, trusted, end_column, ordinal, asset = cast("tuple[Any, ...]", row)
         if number in stream.left:
-            place = Place(*where, tuple((name, value) for name, value in prints), trusted)  # type: ignore[call-arg]
+            fingerprints = tuple((name, value) for name, value in prints)
+            place = Place(*where, fingerprints, trusted, end_column)  # type: ignore[call-arg]
             gone = stream.left[number] & known.STATUS_MASK == known.VERIFIED
             held[number] = Held(Traits(rule, message, place, ordinal, gone), asset)
     return held
@@ -307,19 +309,20 @@ def _exact(stream: int) -> dict[bytes, list[int]]:
     """All that a result says and where -> the findings that say and stand so."""
     rows = CodePlace.objects.filter(stream=stream).values_list(
         "finding_id", "finding__check_ref__key", "finding__message", "path", "start_line", "end_line", "start_column", "address",
-        "snippet", "context",
+        "snippet", "context", "end_column",
     )  # fmt: skip
     found: dict[bytes, list[int]] = {}
     for row in rows.iterator(5_000):
-        number, rule, message, *where = cast("tuple[Any, ...]", row)
-        found.setdefault(_exact_key(rule, message, Place(*where)), []).append(number)
+        number, rule, message, *where, end_column = cast("tuple[Any, ...]", row)
+        place = Place(*where, (), "", end_column)  # type: ignore[call-arg]
+        found.setdefault(_exact_key(rule, message, place), []).append(number)
     return found
 
 
 def _exact_key(rule: str, message: str, place: Place) -> bytes:
     parts = (
         rule, prose(message), one_line(place.path), str(place.start_line), str(place.end_line), str(place.start_column),
-        one_line(place.address), prose(place.snippet, SNIPPET), prose(place.context, SNIPPET),
+        str(place.end_column), one_line(place.address), prose(place.snippet, SNIPPET), prose(place.context, SNIPPET),
     )  # fmt: skip
     return blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=16).digest()
 
@@ -335,8 +338,8 @@ def _move(moved: list[tuple[int, Observation, int, int]], *, stream: int) -> Non
         with connection.cursor() as cursor:
             cursor.execute(
                 "WITH now AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::int[],"
-                " %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::jsonb[], %s::text[], %s::int[], %s::jsonb[])"
-                " AS n(id, asset_id, message, path, start_line, end_line, start_column, address, snippet, context, text_hash,"
+                " %s::int[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::jsonb[], %s::text[], %s::int[], %s::jsonb[])"
+                " AS n(id, asset_id, message, path, start_line, end_line, start_column, end_column, address, snippet, context, text_hash,"
                 " context_hash, fingerprints, trusted, ordinal, others)),"
                 " shifted AS (UPDATE triage_finding f SET asset_id = n.asset_id, message = n.message,"
                 " team_id = CASE WHEN f.pinned THEN f.team_id ELSE a.team_id END,"
@@ -344,7 +347,7 @@ def _move(moved: list[tuple[int, Observation, int, int]], *, stream: int) -> Non
                 " FROM now n JOIN triage_asset a ON a.id = n.asset_id WHERE f.id = n.id"
                 " AND (f.asset_id, f.message) IS DISTINCT FROM (n.asset_id, n.message))"
                 " UPDATE triage_codeplace p SET path = n.path, start_line = n.start_line, end_line = n.end_line,"
-                " start_column = n.start_column, address = n.address, snippet = n.snippet, context = n.context,"
+                " start_column = n.start_column, end_column = n.end_column, address = n.address, snippet = n.snippet, context = n.context,"
                 " text_hash = n.text_hash, context_hash = n.context_hash, fingerprints = n.fingerprints, trusted = n.trusted,"
                 " ordinal = n.ordinal, others = n.others FROM now n WHERE p.finding_id = n.id AND p.stream_id = %s",
                 [*columns, stream],

@@ -55,6 +55,8 @@ def merge(
 
     `unchanged`: the one that the parser was given. Inside a transaction. Raises UnreadableReport from the parser.
     """
+    sink = _sink(matches) if matches else None
+    mergers: dict[tuple[str, ...], CloudMerge | CodeMerge] = {}
     head = _first(items, report)
     while head is not None:
         at = _time_of(head, scan, report)
@@ -62,19 +64,27 @@ def merge(
             scan.scanner, scan.version, scan.at = head.scanner[:80], head.version[:80], at
         if head.inconclusive_because:
             report.notes.append(head.inconclusive_because)
-        with audit.recording(actor=scan.actor, at=at, door=scan.door, scan=scan.pk) as log:
-            _lock(head.scanner)
-            sink = _sink(matches) if matches else None
-            catalogue = Catalogue(head.scanner, at)
-            merger: CloudMerge | CodeMerge
-            if head.kind == "cloud":
-                merger = CloudMerge(head, scan=scan.pk, at=at, catalogue=catalogue, unchanged=unchanged, sink=sink)
-            else:
-                merger = CodeMerge(head, scan=scan.pk, at=at, catalogue=catalogue, sink=sink)
-            with _rare_collections():
-                head = _read(items, merger, report, on_progress)
-            on_progress("settling", report.summary.rows)
+        with audit.recording(actor=scan.actor, at=at, door=scan.door, scan=scan.pk), _rare_collections():
+            # Runs of several tools may take turns in a report: what is missing from one turn is not missing from the run.
+            scope = (head.scanner, head.kind, head.category, head.repository, head.branch)
+            merger = mergers.get(scope)
+            if merger is None:
+                _lock(head.scanner)
+                merger = mergers[scope] = _merger(head, scan=scan.pk, at=at, unchanged=unchanged, sink=sink)
+            elif not head.conclusive:
+                merger.run = head
+            head = _read(items, merger, report, on_progress)
+    on_progress("settling", report.summary.rows)
+    for merger in mergers.values():
+        with audit.recording(actor=scan.actor, at=merger.at, door=scan.door, scan=scan.pk) as log:
             _conclude(merger, log, report, complete=scan.declared.get("complete"))
+
+
+def _merger(run: Run, *, scan: int, at: datetime, unchanged: dict[bytes, int], sink: Sink | None) -> CloudMerge | CodeMerge:
+    catalogue = Catalogue(run.scanner, at)
+    if run.kind == "cloud":
+        return CloudMerge(run, scan=scan, at=at, catalogue=catalogue, unchanged=unchanged, sink=sink)
+    return CodeMerge(run, scan=scan, at=at, catalogue=catalogue, sink=sink)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Results in code from run to run: what moved is the same finding, what is missing from a whole run is fixed."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -169,3 +170,27 @@ def test_large_run_that_is_sifted_ends_like_one_that_is_matched_as_a_whole(monke
     assert {name: scan.counts[name] for name in ("new", "unchanged", "fixed")} == {"new": 1, "unchanged": 19, "fixed": 1}
     assert Finding.objects.get(status=Status.VERIFIED).place.snippet == "x3 = eval(y3)"
     assert CodePlace.objects.get(snippet="x5 = eval(y5)").start_line == 58
+
+
+def test_tools_that_take_turns_in_a_report_are_one_run_each():
+    def report(at, *names):
+        runs = [
+            json.loads(sarif([{**EVAL, "path": f"{n}.py"}], repository=SHOP, at=at, tool=tool))["runs"][0]
+            for n, tool in enumerate(names)
+        ]
+        return json.dumps({"version": "2.1.0", "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "runs": runs}).encode()
+
+    imported(report(DAY, "lint", "other", "lint"))
+    scan = imported(report(NEXT, "lint", "other", "lint"))
+
+    assert (scan.counts["fixed"], scan.counts["unchanged"]) == (0, 3)
+
+
+def test_run_that_says_the_same_writes_nothing():
+    place = {**EVAL, "line": 3}
+    imported(sarif([place, SHELL], repository=SHOP))
+    before = list(Finding.objects.order_by("pk").values()), list(CodePlace.objects.order_by("pk").values())
+
+    imported(sarif([place, SHELL], repository=SHOP, at=NEXT))
+
+    assert (list(Finding.objects.order_by("pk").values()), list(CodePlace.objects.order_by("pk").values())) == before
