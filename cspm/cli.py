@@ -123,7 +123,7 @@ def _guarded(perform: Callable[[], int]) -> int:
     except DatabaseUnavailable as error:
         _complain(_(error.message) % error.params)
         return OUT_OF_REACH
-    except Exception as error:
+    except Exception as error:  # only to look whether it is one that is expected; all others go on
         expected = _expected(error)
         if expected is None:
             raise

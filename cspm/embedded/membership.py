@@ -61,7 +61,7 @@ def join(home: Path, environ: MutableMapping[str, str]) -> str:
                              "them, or set CSPM_HOME to another folder."),
                 home=str(home), error=f"{error.filename}: {error.strerror}",
             ) from error  # fmt: skip
-        except BaseException:
+        except BaseException:  # whatever ends the start, the lock must not outlive it
             _let_go()
             raise
         return environ[ADDRESS]
