@@ -10,6 +10,7 @@ from triage.domain import lifecycle, risk, sla
 from triage.domain.audit import Recording
 from triage.domain.ingest.changes import Changes
 from triage.domain.ingest.writing import appearance
+from triage.domain.search import words
 from triage.domain.sets import chunks
 from triage.ports import Text
 
@@ -77,6 +78,8 @@ def _change_assets(changes: Changes, *, log: Recording, scan: int, at: datetime)
                 " JOIN changed_asset c USING (id) WHERE a.tag_set_id <> c.tag_set_id",
                 [at, at, scan],
             )
+            cursor.execute("SELECT a.id FROM triage_asset a JOIN changed_asset c USING (id) WHERE a.name <> c.name")
+            renamed = [number for (number,) in cursor.fetchall()]
             cursor.execute(
                 "UPDATE triage_asset a SET tags_since = CASE WHEN a.tag_set_id <> c.tag_set_id THEN %s ELSE a.tags_since END,"
                 " tag_set_id = c.tag_set_id, team_id = c.team_id, trail_id = c.trail_id, environment = c.environment,"
@@ -84,6 +87,8 @@ def _change_assets(changes: Changes, *, log: Recording, scan: int, at: datetime)
                 " FROM changed_asset c WHERE a.id = c.id",
                 [at],
             )
+        if renamed:
+            words.forget(assets=renamed)
         _follow(log=log, at=at)
 
 

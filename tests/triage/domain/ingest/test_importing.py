@@ -9,7 +9,8 @@ from django.db import connection
 from tests.reports import ACCOUNT, DAY, imported, prowler, received, row
 from triage.domain import access, audit, ingest
 from triage.domain.errors import Invalid
-from triage.models import Asset, AssetTags, Check, Event, Finding, FindingAlias, Presence, ScanScope, Status, Team
+from triage.domain.search import words
+from triage.models import Asset, AssetSearch, AssetTags, Check, Event, Finding, FindingAlias, Presence, ScanScope, Status, Team
 
 pytestmark = pytest.mark.django_db
 NEXT = DAY + timedelta(days=1)
@@ -398,6 +399,18 @@ def test_owner_given_by_hand_outlives_a_change_of_tags():
     imported(prowler([row("logs", RESOURCE_TAGS="team=web | a=b"), row("x", "PASS")], NEXT))
 
     assert (only().team, only().asset.team) == (payments, web)
+
+
+def test_renamed_asset_is_found_by_its_new_name():
+    uid = "arn:aws:ec2:eu-west-3:123456789012:instance/i-1"
+    imported(prowler([row("old", uid=uid), row("x", "PASS")]))
+    while words.index_assets():
+        pass
+
+    imported(prowler([row("fresh", uid=uid), row("x", "PASS")], NEXT))
+
+    assert not AssetSearch.objects.filter(asset__uid=uid).exists()
+    assert Asset.objects.get(uid=uid).name == "fresh"
 
 
 def test_muted_row_keeps_the_finding_and_says_so():
