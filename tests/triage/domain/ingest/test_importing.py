@@ -9,6 +9,7 @@ from django.db import connection
 from tests.reports import ACCOUNT, DAY, imported, prowler, received, row
 from triage.domain import access, audit, ingest
 from triage.domain.errors import Invalid
+from triage.domain.ingest import merge
 from triage.domain.search import words
 from triage.models import Asset, AssetSearch, AssetTags, Check, Event, Finding, FindingAlias, Presence, ScanScope, Status, Team
 
@@ -233,6 +234,22 @@ def test_pass_elsewhere_does_not_settle_a_stand_in():
     imported(prowler([row("detector/71b4", "PASS", **other), row("x", "PASS")], NEXT))
 
     assert only().status == Status.OPEN
+
+
+def test_stand_in_that_still_fails_is_not_settled_by_another_pass_of_its_check(monkeypatch):
+    """Also when its record is only recognised: the third row and the fourth say what rows before them said, and have fingerprints."""
+    monkeypatch.setattr(merge, "FIRST_CHUNK", 1)
+    place = {"check": "guardduty_is_enabled", "service": "guardduty"}
+    rows = [
+        row(f"detector/{name}", status, uid=f"arn:aws:guardduty:eu-west-3:{ACCOUNT}:detector/{name}", **place)
+        for name, status in (("a", "PASS"), ("c", "FAIL"), ("b", "PASS"), ("unknown", "FAIL"))
+    ]
+
+    for day in range(3):
+        scan = imported(prowler(rows, DAY + timedelta(days=day)))
+
+    assert changes(scan) == {"unchanged": 2, "open": 2}
+    assert only(stand_in=True).status == Status.OPEN
 
 
 # --- reports of a part --------------------------------------------------------------------------------------------------------
