@@ -97,7 +97,7 @@ def test_report_without_a_byte_is_empty_and_closes_nothing(data):
     "value",
     [
         "=cmd|' /C calc'!A0", "<script>alert(1)</script>", "'; DROP TABLE triage_finding; --", "a" * 1_000_000, "nul\x00l", "\u202egnp.exe",
-        "%s%n%(x)s", "{{ 7*7 }}", "\ud800",
+        "%s%n%(x)s", "{{ 7*7 }}",
     ],
 )  # fmt: skip
 def test_value_is_text_and_nothing_else(value):
@@ -108,20 +108,21 @@ def test_value_is_text_and_nothing_else(value):
         "CHECK_TITLE": value,
         "REGION": value,
     }
-    report = io.BytesIO()
-    data = (
-        prowler([row("x", "PASS")]).decode()
-        + prowler([{**row("logs"), **cells}]).decode(errors="surrogatepass").split("\r\n", 1)[1]
-        if value != "\ud800"
-        else None
-    )
-    if data is None:
-        return
-    report.write(data.encode())
+    _header, hostile = prowler([{**row("logs"), **cells}]).split(b"\r\n", 1)
 
-    scan = imported(report.getvalue())
+    scan = imported(prowler([row("x", "PASS")]) + hostile)
 
     assert scan.state == "done"
     assert Finding.objects.count() + scan.counts["skipped"] == 1
     assert Scan.objects.count() == 1
     assert all("\x00" not in name for name in Asset.objects.values_list("name", flat=True))
+
+
+def test_half_a_surrogate_pair_is_replaced_or_its_record_left_out():
+    data = sarif([{"path": "a.py", "message": "half \ud800 a pair", "snippet": "\udfff"}])
+    assert b"\\ud800" in data
+
+    scan = imported(data)
+
+    assert scan.state == "done"
+    assert Finding.objects.count() + scan.counts["skipped"] == 1
