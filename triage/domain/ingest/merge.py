@@ -141,7 +141,9 @@ def _conclude(merger: CloudMerge | CodeMerge, log: audit.Recording, report: Repo
     if report.summary.skipped and complete is None:
         # Whatever is missing may be in a record that could not be read.
         complete = False
-        report.notes.append(Text(UNREAD, {"count": report.summary.skipped}))
+        unread = Text(UNREAD, {"count": report.summary.skipped})
+        if unread not in report.notes:  # a report of several runs says it once
+            report.notes.append(unread)
     if isinstance(merger, CloudMerge):  # noqa: SIM108 - two ways to end, side by side
         done = absence.settle(merger, log=log, complete=complete)
     else:
