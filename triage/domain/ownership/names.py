@@ -63,7 +63,6 @@ class Names:
     def __init__(self, teams: Iterable[TeamFacts]) -> None:
         self.teams = tuple(sorted(teams, key=lambda team: team.slug))
         self.by_id = {team.id: team for team in self.teams}
-        self.by_slug = {team.slug: team for team in self.teams}
         self._exact = _index((fold(word), how, team) for team in self.teams for word, how in _words(team))
         loose = [(word, team) for team in self.teams for word, how in _words(team) if how <= How.NAME]
         self._plain = _index(
