@@ -125,7 +125,7 @@ document.addEventListener("keydown", (event) => {
     if (!document.querySelector("dialog[open]") && document.querySelector("#preview [data-finding]")) closePreview();
     return;
   }
-  const typing = event.target.closest?.("input, textarea, select, [contenteditable], dialog");
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable], dialog[open]");
   if (typing || event.metaKey || event.ctrlKey || event.altKey || document.body.dataset.shortcuts === "off") return;
   if (going && Date.now() - going < 1500 && places[event.key]) {
     going = 0;
