@@ -78,7 +78,7 @@ STATEMENTS = (
     """INSERT INTO triage_control (id, framework, reference)
         SELECT i, ('{CIS-3.0,CIS-1.5,PCI-4.0,ISO27001-2022,SOC2,NIS2,HIPAA,NIST-800-53,ENS,GDPR}'::text[])[1 + i % 10], (i / 10)::text
         FROM generate_series(1, 1000) i""",
-    """INSERT INTO triage_check_controls (check_id, control_id)
+    """INSERT INTO triage_checkcontrol (check_id, control_id)
         SELECT DISTINCT c.id, 1 + (c.id * 31 + k * k * 17) % 1000 FROM triage_check c, generate_series(1, 30) k WHERE c.id % 3 > 0""",
     f"""INSERT INTO triage_tagset (id, digest, tags, folded)
         SELECT 1 + i, sha256(i::text::bytea), jsonb_build_array(jsonb_build_array('Owner', team), jsonb_build_array('env', env)),

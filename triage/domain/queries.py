@@ -34,7 +34,7 @@ SCANS_SHOWN = 8
 RELATED_SHOWN = 5
 DIFF_SHOWN = 50
 WARNINGS_SHOWN = 200
-# From so many new findings on, the worst of them are found sooner along the queue than among the scan's events.
+# From so many new findings on, the worst of them are found sooner along the queue than among those that the scan brought.
 DENSE = 2000
 
 ROW = ("check_ref", "asset", "account", "team")  # what a row of a list shows besides the finding
@@ -321,18 +321,23 @@ def scan_story(current: Scan) -> ScanStory:
     wanted = {**DIFF, **ALSO}
     dense = int(current.counts.get("new", 0)) > DENSE
     ids: dict[str, list[int]] = {kind: [] for kind in wanted.values()}
-    events = Event.objects.filter(scan=current.pk, subject="finding").order_by()
+    # Named so that the index of what is no opening serves; what was opened is found by the findings' first scan.
+    events = Event.objects.filter(~Q(kind="opened"), scan=current.pk, subject="finding").order_by()
     parts = [
         events.filter(kind=kind).order_by("id").values_list("kind", "subject_id")[:DIFF_SHOWN]
         for kind in wanted.values()
-        if not (dense and kind == "opened")
+        if kind != "opened"
     ]
     for kind, number in parts[0].union(*parts[1:], all=True):
         ids[kind].append(number)
     counts = {name: int(current.counts.get(name, 0)) for name in DIFF}
     also = dict(events.filter(kind__in=ALSO.values()).values_list("kind").annotate(n=Count("pk")))
-    worst = Finding.objects.filter(first_scan=current.pk, is_open=True).order_by("-score", "id")[:DIFF_SHOWN] if dense else []
-    ids["opened"] = [row.pk for row in worst] or ids["opened"]
+    opened = Finding.objects.filter(first_scan=current.pk)
+    if dense:
+        ids["opened"] = list(opened.filter(is_open=True).order_by("-score", "id").values_list("pk", flat=True)[:DIFF_SHOWN])
+    if not ids["opened"] and current.counts.get("new"):
+        scores = sorted((-score, number) for number, score in opened.order_by().values_list("pk", "score")[:DENSE])
+        ids["opened"] = [number for _score, number in scores[:DIFF_SHOWN]]
     rows = Finding.objects.select_related(*ROW).in_bulk({number for numbers in ids.values() for number in numbers})
     told.columns = [Column(name, counts[name], _ranked(rows, ids[kind])) for name, kind in DIFF.items()]
     told.also = [Column(name, also[kind], _ranked(rows, ids[kind])) for name, kind in ALSO.items() if also.get(kind)]

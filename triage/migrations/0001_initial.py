@@ -523,10 +523,36 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("framework", "reference"), name="one_control_per_reference")],
             },
         ),
+        migrations.CreateModel(
+            name="CheckControl",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "check_ref",
+                    models.ForeignKey(
+                        db_column="check_id",
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="triage.check",
+                    ),
+                ),
+                (
+                    "control",
+                    models.ForeignKey(
+                        db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="triage.control"
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [models.UniqueConstraint(fields=("check_ref", "control"), name="one_link_per_control")],
+            },
+        ),
         migrations.AddField(
             model_name="check",
             name="controls",
-            field=models.ManyToManyField(related_name="checks", to="triage.control"),
+            field=models.ManyToManyField(related_name="checks", through="triage.CheckControl", to="triage.control"),
         ),
         migrations.CreateModel(
             name="DailyCount",
@@ -577,7 +603,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "indexes": [
-                    models.Index(condition=models.Q(("scan__isnull", False)), fields=["scan", "kind", "id"], name="event_scan"),
+                    models.Index(
+                        condition=models.Q(("scan__isnull", False), models.Q(("kind", "opened"), _negated=True)),
+                        fields=["scan", "kind", "id"],
+                        name="event_scan",
+                    ),
                     models.Index(
                         condition=models.Q(("seq__isnull", True)), fields=["subject", "subject_id", "id"], name="event_subject"
                     ),

@@ -202,6 +202,11 @@ END $$;
 CREATE TRIGGER asset_inserted AFTER INSERT ON triage_asset
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION triage_asset_inserted();
 """
+# An import numbers its rows itself, ten at a time (triage.domain.ingest.known.BLOCK).
+NUMBERS = """
+ALTER TABLE triage_asset ALTER COLUMN id SET INCREMENT BY 10;
+ALTER TABLE triage_finding ALTER COLUMN id SET INCREMENT BY 10;
+"""
 # Fingerprints do not compress.
 STORAGE = "ALTER TABLE triage_scanscope ALTER COLUMN records SET STORAGE EXTERNAL"
 
@@ -212,4 +217,4 @@ def sql(text: str) -> migrations.RunSQL:
 
 class Migration(migrations.Migration):
     dependencies = [("triage", "0001_initial")]
-    operations = [sql(ROLE), sql(SETTINGS), sql(INSERTED), sql(UPDATED), sql(REFUSED), sql(ASSETS), sql(STORAGE)]
+    operations = [sql(ROLE), sql(SETTINGS), sql(INSERTED), sql(UPDATED), sql(REFUSED), sql(ASSETS), sql(NUMBERS), sql(STORAGE)]

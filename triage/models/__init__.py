@@ -2,7 +2,7 @@
 
 from triage.models.account import Account, Criticality, Environment
 from triage.models.asset import Asset, AssetSearch, AssetTags, Exposure, TagSet
-from triage.models.check import Check, Control
+from triage.models.check import Check, CheckControl, Control
 from triage.models.connection import Connection
 from triage.models.event import Event
 from triage.models.finding import (
@@ -36,6 +36,7 @@ __all__ = [
     "AssetSearch",
     "AssetTags",
     "Check",
+    "CheckControl",
     "CheckCounter",
     "CheckSet",
     "ClockEntry",

@@ -40,7 +40,7 @@ class Check(models.Model):
     weaknesses = ArrayField(models.TextField(), default=list, blank=True)
     references = ArrayField(models.TextField(), default=list, blank=True)
     exposes = models.BooleanField(default=False)
-    controls = models.ManyToManyField(Control, related_name="checks")
+    controls = models.ManyToManyField(Control, through="CheckControl", related_name="checks")
     digest = models.BinaryField(max_length=16)
     words = SearchVectorField(null=True)
     updated_at = models.DateTimeField()
@@ -51,3 +51,15 @@ class Check(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.key
+
+
+class CheckControl(models.Model):
+    """A check serves a control. A new scanner brings twenty thousand such pairs at once, hence no constraint for each (ADR 3)."""
+
+    check_ref = models.ForeignKey(
+        Check, models.CASCADE, db_constraint=False, db_index=False, related_name="+", db_column="check_id"
+    )
+    control = models.ForeignKey(Control, models.CASCADE, db_constraint=False, related_name="+")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["check_ref", "control"], name="one_link_per_control"),)

@@ -45,7 +45,12 @@ class Event(models.Model):
     class Meta:
         constraints = (models.UniqueConstraint(fields=["subject_id", "seq", "subject"], name="one_event_per_seq"),)
         indexes = (
-            models.Index(fields=["scan", "kind", "id"], condition=models.Q(scan__isnull=False), name="event_scan"),
+            # What a scan opened, which is most of a first import, is found by the findings' first scan.
+            models.Index(
+                fields=["scan", "kind", "id"],
+                condition=models.Q(scan__isnull=False) & ~models.Q(kind="opened"),
+                name="event_scan",
+            ),
             models.Index(fields=["subject", "subject_id", "id"], condition=models.Q(seq__isnull=True), name="event_subject"),
         )
 

@@ -4,21 +4,22 @@ Absence never closes a finding. It counts at all only where the scan looked: the
 """
 
 from datetime import datetime
-from itertools import chain
+from itertools import chain, zip_longest
 
 from django.db import connection
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import lifecycle
 from triage.domain.audit import Recording
-from triage.domain.ingest import known
-from triage.domain.ingest.catalogue import digest
+from triage.domain.ingest import copying, known
 from triage.domain.ingest.cloud import CloudMerge, is_covered
 from triage.domain.ingest.settlement import Settled, sight, write
+from triage.domain.interning import digest
 from triage.domain.sets import chunks
 from triage.models import CheckSet, Grade, ScanScope
 from triage.ports import Text
 
+SCOPE_COLUMNS = ("scan_id", "scanner", "check_set_id", "complete", "at", "account_id", "regions", "records")
 DOUBTFUL = _(
     "%(count)s known findings are missing from this report, more than it names. It may be of a part only (one resource, a filter), so "
     "nothing is marked as no longer reported. If the scan was whole, import it again and declare it complete."
@@ -42,10 +43,10 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
         for held in merge.passing.values()
         if held & known.STATUS_MASK != known.VERIFIED and held >> known.ID_SHIFT not in merge.seen
     )
-    fixed = len(lifecycle.settle(passing, at=at, grade=Grade.PROOF)) + _settle_stand_ins(merge, at=at)
+    fixed = lifecycle.settle(passing, at=at, grade=Grade.PROOF) + _settle_stand_ins(merge, at=at)
     _count_again(merge)
     done = write(merge.changes, log=log, scan=scan, at=at)
-    done.fixed = fixed
+    done.fixed = len(fixed)
     if covering:
         log.because("not in a scan that covered it")
         absent = _absent(merge)
@@ -58,7 +59,7 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
     if not covering:
         sight([*merge.changes.sighted, *merge.seen], at=at)
     _write_scopes(merge, scan=scan, at=at, complete=covering)
-    _expose(merge, scan=scan)
+    _expose(merge, changed=[*fixed, *merge.changes.regressed, *merge.changes.back, *merge.changes.judged])
     return done
 
 
@@ -71,8 +72,8 @@ def _count_again(merge: CloudMerge) -> None:
     merge.tally.open += sum(state & known.STATUS_MASK in known.OPEN and state >> known.ID_SHIFT in merge.seen for state in held)
 
 
-def _settle_stand_ins(merge: CloudMerge, *, at: datetime) -> int:
-    """“No trail” is settled by any PASS row of its check in that account and region: the real thing has another id."""
+def _settle_stand_ins(merge: CloudMerge, *, at: datetime) -> list[int]:
+    """“No trail” is settled by any PASS row of its check in that account and region: the real thing has another id. Ids that changed."""
     pairs = [(ground.account.id, check, region) for ground in merge.grounds.values() for check, region in ground.settled]
     # One whose record came again unchanged still fails, though it is among the findings that no row was read for.
     ids = [
@@ -81,7 +82,7 @@ def _settle_stand_ins(merge: CloudMerge, *, at: datetime) -> int:
         if held & known.STAND_IN and held >> known.ID_SHIFT not in merge.seen
     ]
     if not pairs or not ids:
-        return 0
+        return []
     accounts, checks, regions = (list(column) for column in zip(*set(pairs), strict=True))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -92,7 +93,7 @@ def _settle_stand_ins(merge: CloudMerge, *, at: datetime) -> int:
         settled = [number for (number,) in cursor.fetchall()]
     changed = set(lifecycle.settle(settled, at=at, grade=Grade.PROOF))
     merge.known = {key: held for key, held in merge.known.items() if held >> known.ID_SHIFT not in changed}
-    return len(changed)
+    return list(changed)
 
 
 def _absent(merge: CloudMerge) -> list[int]:
@@ -141,31 +142,33 @@ def _write_scopes(merge: CloudMerge, *, scan: int, at: datetime, complete: bool)
     # The fingerprints of older scans are of no use any more.
     stale = ScanScope.objects.filter(scanner=merge.run.scanner, account__in=grounds, records__isnull=False)
     stale.update(records=None)
-    ScanScope.objects.bulk_create(
-        [
-            ScanScope(
-                scan_id=scan, scanner=merge.run.scanner, account_id=account, check_set=check_set, complete=complete, at=at,
-                regions=sorted(ground.regions - {""}), records=ground.records.packed() or None,
-            )
-            for account, ground in grounds.items()
-        ],
-        batch_size=20_000,
-    )  # fmt: skip
+    # By COPY: in a statement's text the fingerprints would be twice as long, and of all rows they are the longest.
+    scopes = copying.Copier("triage_scanscope", SCOPE_COLUMNS)
+    same = copying.big(scan) + copying.text(merge.run.scanner) + copying.big(check_set.pk) + copying.boolean(complete)
+    same += copying.moment(at)
+    for account, ground in grounds.items():
+        records = ground.records.packed()
+        regions = copying.texts(sorted(ground.regions - {""}))
+        scopes.rows.append(same + copying.big(account) + regions + (copying.blob(records) if records else copying.NULL))
+    scopes.flush()
 
 
-def _expose(merge: CloudMerge, *, scan: int) -> None:
-    """An asset is exposed while a check that says so fails on it. Only assets of findings that this scan changed are looked at."""
+def _expose(merge: CloudMerge, *, changed: list[int]) -> None:
+    """An asset is exposed while a check that says so fails on it. Looked at are those whose findings changed.
+
+    A new asset was written with the exposure that its first row tells of.
+    """
     exposing = [check.id for check in merge.catalogue.checks.values() if check.exposes]
     if not exposing:
         return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "WITH touched AS (SELECT DISTINCT f.asset_id FROM triage_event e JOIN triage_finding f ON f.id = e.subject_id"
-            " WHERE e.scan_id = %s AND e.kind IN ('opened', 'verified', 'regressed', 'reported', 'gone') AND e.subject = 'finding'"
-            " AND f.check_id = ANY(%s)),"
-            " now AS (SELECT t.asset_id, EXISTS (SELECT 1 FROM triage_finding f JOIN triage_check c ON c.id = f.check_id"
-            " WHERE f.asset_id = t.asset_id AND f.is_open AND c.exposes) AS exposed FROM touched t)"
-            " UPDATE triage_asset a SET exposure = now.exposed::int FROM now"
-            " WHERE a.id = now.asset_id AND a.exposure <> now.exposed::int",
-            [scan, list(set(exposing))],
-        )
+    for findings, assets in zip_longest(chunks(changed), chunks(merge.exposed), fillvalue=()):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "WITH touched AS (SELECT asset_id FROM triage_finding WHERE id = ANY(%s::bigint[]) AND check_id = ANY(%s)"
+                " UNION SELECT unnest(%s::bigint[])),"
+                " now AS (SELECT t.asset_id, EXISTS (SELECT 1 FROM triage_finding f JOIN triage_check c ON c.id = f.check_id"
+                " WHERE f.asset_id = t.asset_id AND f.is_open AND c.exposes) AS exposed FROM touched t)"
+                " UPDATE triage_asset a SET exposure = now.exposed::int FROM now"
+                " WHERE a.id = now.asset_id AND a.exposure <> now.exposed::int",
+                [list(findings), exposing, list(assets)],
+            )

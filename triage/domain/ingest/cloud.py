@@ -11,8 +11,9 @@ from datetime import datetime
 
 from triage.domain import estate
 from triage.domain.ingest import identity, known, records
-from triage.domain.ingest.catalogue import Catalogue, KnownAccount, KnownCheck, Tags
+from triage.domain.ingest.catalogue import Catalogue, KnownAccount, Tags
 from triage.domain.ingest.changes import Changes, Sink
+from triage.domain.ingest.checks import KnownCheck
 from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.records import Records
 from triage.domain.ingest.writing import MEMO_LIMIT, Facts, Writer, looks
@@ -86,6 +87,7 @@ class CloudMerge:
         self.passing: dict[bytes, int] = {}  # known findings whose rows all pass
         self.seen: set[int] = set()  # numbers of findings whose failure (or MANUAL) came again unchanged
         self.checks_seen: set[int] = set()
+        self.exposed: list[int] = []  # assets known before that a new finding exposes
         self.single_asset = True
         self._unchanged = unchanged
         self._by_number: dict[int, Ground] = {}
@@ -337,6 +339,8 @@ class CloudMerge:
         )  # fmt: skip
         self.tally.new += 1
         if row.met:
+            if row.check.exposes:
+                self.exposed.append(row.asset)
             row.ground.records.opened(number, check=row.check.id, asset=row.asset)
         self._alias(row, number)
         return number

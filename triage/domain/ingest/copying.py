@@ -23,6 +23,8 @@ _length = Struct(">i").pack
 _int2 = Struct(">ih").pack
 _int4 = Struct(">ii").pack
 _int8 = Struct(">iq").pack
+_array = Struct(">iiiii").pack
+_no_array = Struct(">iii").pack(0, 0, 25)
 fields = Struct(">h").pack
 
 
@@ -55,6 +57,12 @@ def boolean(value: bool) -> bytes:  # noqa: FBT001 - it is the field itself
 def json(value: Any) -> bytes:
     """A jsonb field: its version (1) and the text."""
     data = b"\1" + dumps(value, ensure_ascii=False).encode()
+    return _length(len(data)) + data
+
+
+def texts(values: Sequence[str]) -> bytes:
+    """A text[] field: dimensions, whether there are NULLs, the elements' type (25), length and lower bound, then the elements."""
+    data = _array(1, 0, 25, len(values), 1) + b"".join(map(text, values)) if values else _no_array
     return _length(len(data)) + data
 
 

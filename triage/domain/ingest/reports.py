@@ -57,7 +57,8 @@ def detect(stream: BinaryIO, *, mapped: bool) -> Format | None:
     stream.seek(0)
     if not head.strip(b"\xef\xbb\xbf \t\r\n"):
         return None
-    parsers = [plugins.get("parsers", name) for name in plugins.names("parsers")]
+    # One by one: a parser that is not asked is not loaded.
+    parsers = (plugins.get("parsers", name) for name in plugins.names("parsers"))
     if mapped:
         return next(Format(parser, parser.LABEL) for parser in parsers if getattr(parser, "BY_MAPPING", False))
     for parser in parsers:

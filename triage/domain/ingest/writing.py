@@ -8,7 +8,7 @@ from zlib import crc32
 
 from triage.domain import risk, sla
 from triage.domain.ingest import copying, known
-from triage.domain.ingest.catalogue import KnownCheck
+from triage.domain.ingest.checks import KnownCheck
 from triage.domain.ingest.cleaning import UID_LIMIT, one_line, prose
 from triage.domain.ingest.identity import KEY_VERSION
 from triage.models import Presence, Status
