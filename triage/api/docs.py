@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -49,6 +50,10 @@ class Shape:
     fields: list[Value]
 
 
+# drf-spectacular loads its extensions when they are first asked, and two threads that ask at once break each other.
+_one_at_a_time = Lock()
+
+
 @require_safe
 def documentation(request: HttpRequest) -> HttpResponse:
     """Operations, documents, problems."""
@@ -59,9 +64,14 @@ def documentation(request: HttpRequest) -> HttpResponse:
     return render(request, "triage/api/docs.html", shown)
 
 
-@cache
 def described() -> dict[str, Any]:
     """The OpenAPI document. It depends on nothing but the code."""
+    with _one_at_a_time:
+        return _described()
+
+
+@cache
+def _described() -> dict[str, Any]:
     document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]  # the package has no types
     return document
 
