@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.test import TransactionTestCase
 
@@ -21,6 +22,12 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
     options.pop("options")
     with django_db_blocker.unblock():
         connection.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _uploads_of_its_own(tmp_path_factory) -> None:
+    """Tests that look for left-over uploads must not see those of another test process."""
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path_factory.mktemp("uploads"))
 
 
 @pytest.fixture(scope="session", autouse=True)
