@@ -154,9 +154,9 @@ class Observation:
     fingerprint: bytes = b""
 
 
-# A record whose fingerprint is in `ParseOptions.unchanged`: (fingerprint, value there, check, account, region). A tuple, because
+# A record whose fingerprint is in `ParseOptions.unchanged`: (fingerprint, value there, check, account). A tuple, because
 # there is one for nearly every record of a daily report.
-Unchanged = tuple[bytes, int, CheckInfo, AccountInfo, str]
+Unchanged = tuple[bytes, int, CheckInfo, AccountInfo]
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,10 +118,12 @@ _HEAD = (
 )
 _AFTER_TIME, _ACCOUNT_COLUMNS = 2, 8
 # To be changed with what a row is read as: fingerprints of another reading prove nothing.
-READING = b"prowler csv 2"
+READING = b"prowler csv 3"
 _OU = ("ACCOUNT_OU_UID", "ACCOUNT_OU_NAME")
 # Bytes to split for the cells before DESCRIPTION: enough for most rows, and for nearly all.
 _WINDOW, _WIDE = 1536, 16 << 10
+# Bytes to split for the cells up to CHECK_ID; of DESCRIPTION, enough to find where it begins.
+_SHORT, _BEGINNING = 512, 32
 
 _ESSENTIAL_V4 = frozenset({"ACCOUNT_UID", "CHECK_ID", "STATUS", "RESOURCE_UID"})
 _ESSENTIAL_V3 = frozenset({"ASSESSMENT_START_TIME", "CHECK_ID", "STATUS", "RESOURCE_ID"})
@@ -239,26 +241,39 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
     while (limit := records.ahead()) > records.at:
         data, at, line = records.data, records.at, records.line
         while at < limit:
+            if unchanged:
+                cells = data[at : at + _SHORT].split(b";", 11)
+                try:
+                    stem, size, lines, salt, _title, _service, info, beginning = checks[cells[10]]
+                    prefix, ending, account_salt, _provider, account, seen_at = accounts[cells[2]]
+                except (KeyError, IndexError):
+                    beginning = b""
+                # Where this is not where DESCRIPTION begins, the fingerprint is none that there was.
+                start = data.find(beginning, at, at + _WINDOW) + 1 if beginning else 0
+                if (
+                    start
+                    and data.startswith(stem, start)
+                    and data.startswith(ending, start + size)
+                    and data.startswith(prefix, at)
+                ):
+                    fingerprint = digest(salt + account_salt + data[at + len(prefix) : start], digest_size=16).digest()
+                    value = unchanged.get(fingerprint)
+                    if value is not None:
+                        at, line, position = start + size + len(ending), line + lines, position + 1
+                        yield fingerprint, value, info, account
+                        continue
             window = data[at : at + _WINDOW]
             cells = window.split(b";", 26)
             if len(cells) <= len(_HEAD):
                 window = data[at : at + _WIDE]
                 cells = window.split(b";", 26)
             try:
-                stem, size, lines, salt, known_title, known_service, info = checks[cells[10]]
+                stem, size, lines, salt, known_title, known_service, info, _beginning = checks[cells[10]]
                 prefix, ending, account_salt, known_provider, account, seen_at = accounts[cells[2]]
                 start = at + len(window) - len(cells[26])
                 if not (data.startswith(stem, start) and data.startswith(ending, start + size) and window.startswith(prefix)):
                     break
                 fingerprint = digest(salt + account_salt + data[at + len(prefix) : start], digest_size=16).digest()
-                if fingerprint in unchanged:
-                    # Looked up before the row is passed: a region not known yet sends the row to csv.reader.
-                    where = regions[cells[25]]
-                    at = start + size + len(ending)
-                    line += lines
-                    position += 1
-                    yield fingerprint, unchanged[fingerprint], info, account, where
-                    continue
                 (_auth, _time, _uid, _name, _mail, _org, _org_name, _labels, alias, provider, _check, title, _type, status, message,
                  muted, service, _part, word, kind, asset, name, _details, labels, _partition, region, _rest,
                  ) = cells  # fmt: skip
@@ -273,9 +288,7 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
                 or _QUOTE in head or _LF in head or _CR in head or (_APOSTROPHE in head and b";'" in head)
             ):  # fmt: skip
                 break
-            at = start + size + len(ending)
-            line += lines
-            thing = thing or label
+            at, line, thing = start + size + len(ending), line + lines, thing or label
             yield Observation(
                 position, info, verdict, severity, account, where, thing, label, sort, pairs, text, seen_at, is_muted,
                 _prowler.clean_alias(finding) if "<" in finding else finding, "", _prowler.is_stand_in(thing, label, account.uid),
@@ -295,15 +308,15 @@ class _Known:
     """What rows read so far have in common, by their bytes and in bounded memory.
 
     `checks`: id to (bytes from DESCRIPTION to where the account's columns or the line's end begin, their length, the lines of the
-    row, salt, title, service, CheckInfo). `accounts`: uid to (bytes before FINDING_UID, bytes that end the row, salt, provider,
-    AccountInfo, time). A salt is a digest of what a fingerprint does not hash anew in each row. The others: a cell to what it
-    means; `statuses` holds those that mute nothing.
+    row, salt, title, service, CheckInfo, delimiter and first bytes of DESCRIPTION). `accounts`: uid to (bytes before FINDING_UID,
+    bytes that end the row, salt, provider, AccountInfo, time). A salt is a digest of what a fingerprint does not hash anew in each
+    row. The others: a cell to what it means; `statuses` holds those that mute nothing.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._organised = tuple(names[-2:]) == _OU
         self._room = _REMEMBERED
-        self.checks: dict[bytes, tuple[bytes, int, int, bytes, bytes, bytes, CheckInfo]] = {}
+        self.checks: dict[bytes, tuple[bytes, int, int, bytes, bytes, bytes, CheckInfo, bytes]] = {}
         self.accounts: dict[bytes, tuple[bytes, bytes, bytes, bytes, AccountInfo, datetime | None]] = {}
         self.tags: dict[bytes, tuple[tuple[str, str], ...]] = {}
         self.kinds: dict[bytes, str] = {}
@@ -327,7 +340,8 @@ class _Known:
             ending = tail[len(tail.rstrip(b"\r\n")) :]
         stem = tail[: len(tail) - len(ending)]
         self._make_room(len(raw))
-        self.checks[cells[10]] = (stem, len(stem), tail.count(b"\n"), _salt(stem), cells[11], cells[16], row.check)
+        beginning = b";" + stem[:_BEGINNING]
+        self.checks[cells[10]] = (stem, len(stem), tail.count(b"\n"), _salt(stem), cells[11], cells[16], row.check, beginning)
         prefix = b";".join(cells[:_ACCOUNT_COLUMNS]) + b";"
         salt = _salt(*cells[_AFTER_TIME:_ACCOUNT_COLUMNS], ending)
         self.accounts[cells[2]] = (prefix, ending, salt, cells[9], row.account, row.seen_at)

@@ -147,9 +147,11 @@ def _write_scopes(merge: CloudMerge, *, scan: int, at: datetime, complete: bool)
     same = copying.big(scan) + copying.text(merge.run.scanner) + copying.big(check_set.pk) + copying.boolean(complete)
     same += copying.moment(at)
     for account, ground in grounds.items():
-        records = ground.records.packed()
-        regions = copying.texts(sorted(ground.regions - {""}))
-        scopes.rows.append(same + copying.big(account) + regions + (copying.blob(records) if records else copying.NULL))
+        regions = sorted(ground.regions - {""})
+        records = ground.records.packed(regions)
+        scopes.rows.append(
+            same + copying.big(account) + copying.texts(regions) + (copying.blob(records) if records else copying.NULL)
+        )
     scopes.flush()
 
 

@@ -67,11 +67,6 @@ def is_covered(scopes: Iterable[known.Covered], check: int, region: str) -> bool
     return any(check in checks and region in regions for checks, regions in scopes)
 
 
-def _home(record: Unchanged) -> str:
-    """The region that the finding of such a record is at."""
-    return "" if record[1] & records.HOMELESS else one_line(record[4])[:200]
-
-
 class CloudMerge:
     """One run's merge: `take` the report's observations in chunks, then let `absence.settle` write the rest."""
 
@@ -124,11 +119,9 @@ class CloudMerge:
     def _record(self, row: Row, number: int, said: int) -> None:
         observation, kept = row.observation, row.ground.records
         said |= records.MUTED if observation.muted else 0
-        said |= 0 if row.home or not observation.region else records.HOMELESS
         if not number:
-            kept.clean(row.check.id, row.asset, len(kept.values))
             number, said = row.asset, said | records.CLEAN
-        kept.add(observation.fingerprint, number << records.NUMBER_SHIFT | said)
+        kept.add(observation.fingerprint, number, said, check=row.check.id, region=row.home)
 
     def _again(self, unchanged: list[Unchanged]) -> None:
         """Records that say what they said the last time: they are counted, and what they cover is noted."""
@@ -136,24 +129,24 @@ class CloudMerge:
         for record in unchanged:
             by_account.setdefault(record[3], []).append(record)
         for account, again in by_account.items():
-            ground, values = self.grounds[account], [record[1] for record in again]
-            checks = {check: self.catalogue.checks[check].id for check in {record[2] for record in again}}
-            self.checks_seen.update(checks.values())
-            for place, record in enumerate(again, len(ground.records.values)):
-                if record[1] & records.CLEAN:
-                    ground.records.clean(checks[record[2]], record[1] >> records.NUMBER_SHIFT, place)
-            ground.records.extend(b"".join([record[0] for record in again]), values)
-            ground.regions |= {_home(record) for record in again}
+            ground, kept = self.grounds[account], self.grounds[account].records
+            values = [record[1] for record in again]
+            numbered = {check: self.catalogue.checks[check].id for check in {record[2] for record in again}}
+            checks = [numbered[record[2]] for record in again]
+            self.checks_seen.update(numbered.values())
+            kept.extend(b"".join([record[0] for record in again]), values, checks)
+            ground.regions |= kept.regions(values)
             if ground.stand_ins:
-                passing = [record for record in again if record[1] & records.VERDICT == records.PASSES]
                 ground.settled |= {
-                    (checks[record[2]], _home(record)) for record in passing if checks[record[2]] in ground.stand_ins
+                    (check, kept.region(value))
+                    for check, value in zip(checks, values, strict=True)
+                    if value & records.VERDICT == records.PASSES and check in ground.stand_ins
                 }
             numbers = [value >> records.NUMBER_SHIFT for value in values if value & records.VERDICT != records.PASSES]
             before = len(self.seen)
             self.seen.update(numbers)
             self.tally.repeated += len(numbers) - (len(self.seen) - before)
-            flags = [value & 0b111 for value in values]
+            flags = [value & (records.MUTED | records.VERDICT) for value in values]
             for flag in set(flags):
                 self.tally.count(flag & records.VERDICT, flags.count(flag), muted=bool(flag & records.MUTED))
 
@@ -185,8 +178,10 @@ class CloudMerge:
         newer = known.newer(self.run.scanner, inhabited, self.at)
         held = known.findings(self.run.scanner, inhabited)
         self.known |= held
-        if not self.sink:  # who wants to know why each record matched has each record read
-            self._unchanged |= records.last(self.run.scanner, inhabited - newer.keys(), held)
+        # Who wants to know why each record matched has each record read.
+        last = {} if self.sink else records.last(self.run.scanner, inhabited - newer.keys(), held)
+        for kept in last.values():
+            self._unchanged |= kept.fingerprints
         stand_ins = known.stand_ins(self.run.scanner, inhabited)
         for number, account in unmet.items():
             self._by_number[number] = Ground(
@@ -197,6 +192,8 @@ class CloudMerge:
                 fresh=number not in inhabited,
                 stand_ins=stand_ins.get(number, set()),
             )
+            if number in last:
+                self._by_number[number].records.begin(last[number].regions)
         for info, account in accounts.items():
             self.grounds[info] = self._by_number[account.id]
 

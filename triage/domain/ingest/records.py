@@ -1,12 +1,13 @@
 """What each record of an account's last report said, by fingerprint: a record that says the same again is not even read.
 
 Kept beside the scope of the newest scan: n fingerprints of 16 bytes, then n integers of 8 bytes, little-endian: the finding's number
-<< 5 | clean << 4 | homeless << 3 | muted << 2 | verdict. Clean: the check passes and there is no finding; the number is the asset's.
+<< 16 | region << 4 | clean << 3 | muted << 2 | verdict. Clean: the check passes and there is no finding; the number is the asset's.
+Region: 0 for none, else the place in the scope's regions, from 1.
 """
 
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db import connection
@@ -16,92 +17,133 @@ from triage.ports import Verdict
 
 PASSES, FAILS, ASKS = 0, 1, 2
 CODES = {Verdict.PASS: PASSES, Verdict.FAIL: FAILS, Verdict.MANUAL: ASKS}
-MUTED, HOMELESS, CLEAN, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 1 << 4, 5, 0b11
+MUTED, CLEAN, REGION_SHIFT, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 4, 16, 0b11
+REGIONS = 1 << NUMBER_SHIFT - REGION_SHIFT
+_FLAGS, _REGION = (1 << REGION_SHIFT) - 1, REGIONS - 1
 ASSET_BITS = 40
 
 
 @dataclass(slots=True)
 class Records:
-    """What the records of one account said in this report."""
+    """What the records of one account said in this report. `checks`: of each, to find those that `opened` is about.
+
+    `places`: region to its number; those of the account's last scan come first, so that its values hold in this one.
+    """
 
     prints: bytearray = field(default_factory=bytearray)
     values: "array[int]" = field(default_factory=lambda: array("q"))
-    # Check and asset of each clean record, and its place; the findings by check and asset that were opened after such a record.
-    _clean: "array[int]" = field(default_factory=lambda: array("q"))
-    _clean_at: "array[int]" = field(default_factory=lambda: array("q"))
-    _opened: "dict[int, int]" = field(default_factory=dict)
+    checks: "array[int]" = field(default_factory=lambda: array("q"))
+    places: dict[str, int] = field(default_factory=lambda: {"": 0})
+    _opened: dict[int, int] = field(default_factory=dict)  # finding by check and asset
 
-    def add(self, fingerprint: bytes, value: int) -> None:
+    def begin(self, regions: Iterable[str]) -> None:
+        """The regions as the account's last scan numbered them."""
+        self.places = {region: place for place, region in enumerate(["", *regions])}
+
+    def add(self, fingerprint: bytes, number: int, flags: int, *, check: int, region: str) -> None:
+        """`number`: of the finding, of the asset where `flags` say clean. A region too many is not kept: its records are read."""
+        place = self.places.get(region)
+        if place is None:
+            if len(self.places) == REGIONS:
+                return
+            place = self.places[region] = len(self.places)
         self.prints += fingerprint
-        self.values.append(value)
+        self.values.append(number << NUMBER_SHIFT | place << REGION_SHIFT | flags)
+        self.checks.append(check)
 
-    def extend(self, fingerprints: bytes, values: list[int]) -> None:
+    def extend(self, fingerprints: bytes, values: list[int], checks: list[int]) -> None:
+        """Records that came again as they were."""
         self.prints += fingerprints
         self.values.extend(values)
+        self.checks.extend(checks)
 
-    def clean(self, check: int, asset: int, place: int) -> None:
-        """The record at this place is clean; `opened` may say otherwise."""
-        self._clean.append(check << ASSET_BITS | asset)
-        self._clean_at.append(place)
+    def regions(self, values: Iterable[int]) -> set[str]:
+        """The regions of records that came again."""
+        names = list(self.places)
+        return {names[place] for place in {value >> REGION_SHIFT & _REGION for value in values}}
+
+    def region(self, value: int) -> str:
+        return list(self.places)[value >> REGION_SHIFT & _REGION]
 
     def opened(self, number: int, *, check: int, asset: int) -> None:
         """A finding was opened: a record of the same check and asset that passes is not clean, whichever came first."""
         self._opened[check << ASSET_BITS | asset] = number
 
-    def packed(self) -> bytes:
-        """Fingerprints and values, as they are kept."""
+    def packed(self, regions: Sequence[str]) -> bytes:
+        """Fingerprints and values, as they are kept beside these regions."""
+        values = self.values
         if self._opened:
-            for subject, place in zip(self._clean, self._clean_at, strict=True):
-                if subject in self._opened:
-                    self.values[place] = self._opened[subject] << NUMBER_SHIFT | self.values[place] & (CLEAN - 1)
-        values = array("q", self.values)
+            for place, value in enumerate(values):
+                if value & CLEAN:
+                    number = self._opened.get(self.checks[place] << ASSET_BITS | value >> NUMBER_SHIFT)
+                    if number is not None:
+                        values[place] = number << NUMBER_SHIFT | value & ((1 << NUMBER_SHIFT) - 1) & ~CLEAN
+        numbered = {region: place for place, region in enumerate(["", *regions])}
+        moved = [numbered.get(region, 0) << REGION_SHIFT for region in self.places]
+        if moved != [place << REGION_SHIFT for place in range(len(moved))]:
+            other = ~(_REGION << REGION_SHIFT)
+            values = array("q", [value & other | moved[value >> REGION_SHIFT & _REGION] for value in values])
         if sys.byteorder == "big":
+            values = array("q", values)
             values.byteswap()
         return bytes(self.prints) + values.tobytes()
 
 
-def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int]) -> dict[bytes, int]:
-    """Fingerprints whose record changes nothing if it comes again.
+@dataclass(slots=True)
+class Last:
+    """What an account's last scan said. `fingerprints`: those whose record changes nothing if it comes again; `regions`: its scope's."""
+
+    fingerprints: dict[bytes, int]
+    regions: list[str]
+
+
+def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int]) -> dict[int, Last]:
+    """By account, the records that a scan kept.
 
     Only the very newest scan of an account counts, as a later one, whatever it covered, may have opened findings that the
     fingerprints do not know. Left out are records of findings that are not any more as the record left them: `findings` are the
     present ones as `known.findings` has them.
     """
-    steady = _as_left(findings.values())
-    fingerprints: dict[bytes, int] = {}
+    states = {held >> known.ID_SHIFT: held & _STATE for held in findings.values()}
+    found: dict[int, Last] = {}
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT s.records FROM unnest(%s::bigint[]) AS a(id), LATERAL (SELECT records FROM triage_scanscope"
-            " WHERE account_id = a.id AND scanner = %s ORDER BY scan_id DESC LIMIT 1) AS s WHERE s.records IS NOT NULL",
+            "SELECT a.id, s.records, s.regions FROM unnest(%s::bigint[]) AS a(id), LATERAL (SELECT records, regions"
+            " FROM triage_scanscope WHERE account_id = a.id AND scanner = %s ORDER BY scan_id DESC LIMIT 1) AS s"
+            " WHERE s.records IS NOT NULL",
             [list(accounts), scanner],
         )
-        for (data,) in cursor:
-            fingerprints |= _steady(bytes(data), steady)
-    return fingerprints
+        for account, data, regions in cursor:
+            found[account] = Last(_steady(bytes(data), states), regions)
+    return found
 
 
-def _steady(data: bytes, steady: tuple[set[int], set[int], set[int]]) -> dict[bytes, int]:
+def _steady(data: bytes, states: Mapping[int, int]) -> dict[bytes, int]:
+    """`states`: status and presence by number of finding. What no finding of this account stands for is read."""
     count = len(data) // 24
     values = array("q", data[count * 16 :])
     if sys.byteorder == "big":
         values.byteswap()
-    return {
-        data[start : start + 16]: value
-        for start, value in zip(range(0, count * 16, 16), values, strict=True)
-        if value & CLEAN or value >> NUMBER_SHIFT in steady[value & VERDICT]
-    }
+    prints = [data[start : start + 16] for start in range(0, count * 16, 16)]
+    fingerprints = dict(zip(prints, values, strict=True))
+    for place in [
+        place
+        for place, value in enumerate(values)
+        if not value & CLEAN and not _STEADY[states.get(value >> NUMBER_SHIFT, -1)] >> (value & VERDICT) & 1
+    ]:
+        fingerprints.pop(prints[place], None)
+    return fingerprints
 
 
-def _as_left(states: Iterable[int]) -> tuple[set[int], set[int], set[int]]:
-    """Numbers of findings that a PASS, FAIL or MANUAL record leaves as they are now."""
-    passes, fails, asks = set(), set(), set()
-    for held in states:
-        status = held & known.STATUS_MASK
-        if status == known.VERIFIED:
-            passes.add(held >> known.ID_SHIFT)
-        elif not held & known.GONE_OR_UNREPORTED:
-            if status in known.STEADY:
-                fails.add(held >> known.ID_SHIFT)
-            elif status in known.ASKED:
-                asks.add(held >> known.ID_SHIFT)
-    return passes, fails, asks
+def _steady_for(state: int) -> int:
+    """The verdicts, as bits, that leave a finding of this status and presence as it is."""
+    status = state & known.STATUS_MASK
+    if status == known.VERIFIED:
+        return 1 << PASSES
+    if state & known.GONE_OR_UNREPORTED:
+        return 0
+    return (status in known.STEADY) << FAILS | (status in known.ASKED) << ASKS
+
+
+_STATE = known.STATUS_MASK | known.GONE_OR_UNREPORTED
+_STEADY = [_steady_for(state) for state in range(_STATE + 1)] + [0]  # the last for findings that are not there
