@@ -19,7 +19,7 @@ from triage.models import Asset, Event, Finding, FindingAlias, Grade, ScanScope,
 from triage.ports import Unchanged
 
 pytestmark = pytest.mark.django_db
-ACCOUNTS, REGIONS = ("111111111111", "222222222222"), ("eu-west-3", "us-east-1")
+ACCOUNTS, REGIONS = ("111111111111", "222222222222"), ("eu-west-3", "us-east-1", "ap-south-1")
 CHECKS = ("ec2_public_ip", "ec2_old_image", "ec2_no_backup")
 COLUMNS = (
     "status", "presence", "severity", "scanner_severity", "muted", "review", "stand_in", "environment", "message", "region", "qualifier",
@@ -99,7 +99,9 @@ def _thing(rng: random.Random, number: int) -> dict[str, Any]:
         "status": rng.choice(("FAIL", "PASS")),
     }
     if number % 10 == 3:
-        cells |= {"name": account, "uid": f"arn:aws:ec2:{region}:{account}:detector/unknown"}
+        cells |= {"name": "detector/unknown", "uid": f"arn:aws:ec2:{region}:{account}:detector/unknown"}
+    if check == "ec2_public_ip":
+        cells["CATEGORIES"] = "internet-exposed"
     return {"service": "ec2", **cells}
 
 
@@ -110,6 +112,8 @@ def _change(rng: random.Random, thing: dict[str, Any]) -> None:
         thing["status"] = rng.choice(("FAIL", "PASS") if "uid" in thing else ("FAIL", "PASS", "MANUAL"))
     elif "uid" in thing:
         return  # rows of one stand-in say the same of it
+    elif roll < 0.14:
+        thing["region"] = rng.choice(REGIONS)  # a region that nothing is in any more is not covered
     elif roll < 0.16:
         thing["RESOURCE_TAGS"] = rng.choice(("env=prod", "env=dev", ""))
     elif roll < 0.20:
