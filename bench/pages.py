@@ -79,7 +79,7 @@ def main() -> None:
     cli.add_argument("--filled", action="store_true", help="the database is filled already")
     options = cli.parse_args()
     home = None
-    if not os.environ.get("DATABASE_URL"):
+    if not os.environ.get("DATABASE_URL") and not os.environ.get("CSPM_HOME"):
         home = Path(tempfile.mkdtemp(prefix="cspm-pages-"))
         os.environ["CSPM_HOME"] = str(home)
     os.environ["DJANGO_SETTINGS_MODULE"] = "cspm.settings"

@@ -1379,7 +1379,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="finding",
-            index=models.Index(fields=["account", "id"], name="finding_account"),
+            index=models.Index(fields=["account", "-score", "id"], name="finding_account"),
         ),
         migrations.AddIndex(
             model_name="finding",

@@ -20,7 +20,6 @@ from triage.web.findings import shown_of
 from triage.web.requests import PageRequest, needs
 
 SECONDS = 5  # that a search may take
-COUNTED = 2_000  # matches behind a filter of what no counter knows: more cost more than the page itself
 VIEWS = (
     (_("To be fixed"), "is:open"), (_("Mine or my team's"), "is:open is:mine"), (_("Overdue"), "is:open is:overdue"),
     (_("Due soon"), "is:open is:due_soon"), (_("Without an owner"), "is:open is:unowned"),
@@ -58,7 +57,7 @@ def _found(request: PageRequest, query: search.Query, *, order: str, at: datetim
     text = query.text()
     with queries.patience(SECONDS):
         page = pages.page(search.findings(query, **asked), order=order or "score", cursor=request.GET.get("cursor"))
-        counted = facets.facets(query, count_to=COUNTED, **asked)
+        counted = facets.facets(query, page=page, **asked)
         nothing_yet = not page.items and not Finding.objects.exists()
     return {
         "page": page,

@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy
 from triage.domain.search.asking import NotCounted, Viewer
 from triage.domain.search.compiler import condition
 from triage.domain.search.fields import FIELDS, NONE
+from triage.domain.search.lookups import among
+from triage.domain.search.pages import Page
 from triage.domain.search.tree import Query
 from triage.models import Account, Check, CheckCounter, Counter, Finding, Team
 
@@ -45,11 +47,18 @@ class Facet:
 
 
 def facets(
-    query: Query, *, at: datetime, user: int | None = None, teams: Collection[int] = frozenset(), count_to: int = COUNTED
+    query: Query,
+    *,
+    at: datetime,
+    user: int | None = None,
+    teams: Collection[int] = frozenset(),
+    count_to: int = COUNTED,
+    page: Page | None = None,
 ) -> dict[str, Facet]:
     """By field: severity, status, team, env, account and check, the last two with their SHOWN most frequent values.
 
-    What counters do not know is counted among the first `count_to` matches that come to hand.
+    What counters do not know is counted among the first `count_to` matches that come to hand; with a `page` of the same query,
+    among those that it has found already, as finding them is what takes the time.
     Raises QueryError as `search.q` does.
     """
     viewer = Viewer(at=at, user=user, teams=frozenset(teams))
@@ -57,8 +66,11 @@ def facets(
     missing = [name for name in _FIELDS if name not in counted]
     complete = True
     if missing:
-        rows = Finding.objects.filter(condition(query, viewer)).order_by()
-        found, complete = _from_findings(rows, missing, count_to)
+        if page:
+            found, complete = _from_findings(Finding.objects.filter(among("pk", page.matches)).order_by(), missing, count_to)
+            complete = complete and not page.capped
+        else:
+            found, complete = _from_findings(Finding.objects.filter(condition(query, viewer)).order_by(), missing, count_to)
         counted |= found
     exact = {name: name not in missing or complete for name in _FIELDS}
     return {name: Facet(_values(name, counted[name]), exact[name]) for name in _FIELDS}

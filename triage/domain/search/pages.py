@@ -56,13 +56,19 @@ ORDERS: dict[str, tuple[Key, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`next`, `previous`: cursors, None where there is no such page. `total`: counted up to a limit; `capped`: there are more."""
+    """`next`, `previous`: cursors, None where there is no such page. `matches`: numbers of all that match, up to a limit; `capped`:
+    there are more.
+    """
 
     items: list[Finding]
     next: str | None
     previous: str | None
-    total: int
+    matches: list[int]
     capped: bool
+
+    @property
+    def total(self) -> int:
+        return len(self.matches)
 
 
 def page(
@@ -92,7 +98,7 @@ def page(
         items=_rows([row[-1] if keys[-1].column == "pk" else row[0] for row in rows]),
         next=_written(order, rows[-1], forward=True) if rows and (more or not forward) else None,
         previous=_written(order, rows[0], forward=False) if rows and (more if not forward else values is not None) else None,
-        total=min(len(matches), count_to),
+        matches=matches[:count_to],
         capped=capped,
     )
 

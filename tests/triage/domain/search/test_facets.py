@@ -11,7 +11,7 @@ from tests.factories import AT as MOMENT
 from tests.factories import finding
 from triage.domain import search
 from triage.domain.audit import recording
-from triage.domain.search import facets
+from triage.domain.search import facets, pages
 from triage.models import CheckCounter, Counter, DailyCount, Finding
 
 from .world import AT, World, build
@@ -83,6 +83,18 @@ def test_a_part_is_said_to_be_a_part(world: World) -> None:
 
     assert {name for name, facet in found.items() if not facet.complete} == {"check"}
     assert {name for name, facet in asked("-is:muted", world, count_to=5).items() if not facet.complete} == set(found)
+
+
+@pytest.mark.parametrize("count_to", [2000, 3])
+def test_a_page_has_found_what_its_facets_count(world: World, count_to: int) -> None:
+    for text in COMPUTED:
+        page = pages.page(search.findings(search.parse(text), at=AT, user=world.user, teams=world.teams), count_to=count_to)
+
+        found = asked(text, world, page=page)
+
+        assert {facet.complete for facet in found.values()} == {not page.capped}, text
+        if not page.capped:
+            assert found == asked(text, world), text
 
 
 def test_labels_are_for_people(world: World) -> None:

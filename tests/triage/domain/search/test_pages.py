@@ -85,7 +85,7 @@ def test_the_number_of_statements_does_not_depend_on_the_rows(world: World) -> N
 def test_nothing_is_a_page_too(world: World) -> None:
     nothing = search.findings(search.parse("nothinglikeit"), at=AT)
 
-    assert pages.page(nothing, "due") == pages.Page([], None, None, 0, capped=False)
+    assert pages.page(nothing, "due") == pages.Page([], None, None, [], capped=False)
 
 
 def forged(*values: object) -> str:
