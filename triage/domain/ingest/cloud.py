@@ -88,7 +88,7 @@ class CloudMerge:
         self._by_number: dict[int, Ground] = {}
         self._failing: set[bytes] = set()
         self._asked: dict[bytes, int] = {}  # findings that a MANUAL row of this report named
-        self._assets: dict[bytes, int] = {}
+        self._assets: dict[bytes, int] = {}  # as `known.assets` has them; −number once a row said what the asset looks like
         self._writer = Writer(scan=scan, at=at)
 
     def take(self, chunk: list[Observation], unchanged: list[Unchanged]) -> None:
@@ -177,11 +177,9 @@ class CloudMerge:
         inhabited = known.inhabited(unmet)
         newer = known.newer(self.run.scanner, inhabited, self.at)
         held = known.findings(self.run.scanner, inhabited)
-        self.known |= held
+        self.known = self.known | held if self.known else held  # in nearly all reports all accounts come at once
         # Who wants to know why each record matched has each record read.
-        last = {} if self.sink else records.last(self.run.scanner, inhabited - newer.keys(), held)
-        for kept in last.values():
-            self._unchanged |= kept.fingerprints
+        last = {} if self.sink else records.last(self.run.scanner, inhabited - newer.keys(), held, into=self._unchanged)
         stand_ins = known.stand_ins(self.run.scanner, inhabited)
         for number, account in unmet.items():
             self._by_number[number] = Ground(
@@ -193,7 +191,7 @@ class CloudMerge:
                 stand_ins=stand_ins.get(number, set()),
             )
             if number in last:
-                self._by_number[number].records.begin(last[number].regions)
+                self._by_number[number].records.begin(last[number])
         for info, account in accounts.items():
             self.grounds[info] = self._by_number[account.id]
 
@@ -255,15 +253,16 @@ class CloudMerge:
         held = self._assets.get(row.asset_key)
         row.met = held is not None
         if held is not None:
-            row.asset = held >> 64
-            if held & known.LOOKS_MASK == known.TOLD:
+            if held < 0:
+                row.asset = -held
                 return
+            row.asset = held >> 64
         appearance = looks(row.observation)
         if held is None:
             row.asset = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
         elif held & known.LOOKS_MASK != row.facts.tag_set << 32 | appearance:
             self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
-        self._assets[row.asset_key] = row.asset << 64 | known.TOLD
+        self._assets[row.asset_key] = -row.asset
 
     def _fail(self, row: Row) -> int | None:
         """The finding's number; None when another row of the report said it already."""

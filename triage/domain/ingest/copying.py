@@ -87,7 +87,9 @@ class Copier:
         if not self.rows:
             return
         with connection.cursor() as cursor, cursor.copy(self.statement) as copy:
-            copy.write(HEADER + self.count + self.count.join(self.rows) + TRAILER)
+            copy.write(HEADER + self.count)
+            copy.write(self.count.join(self.rows))
+            copy.write(TRAILER)
         self.rows.clear()
 
 

@@ -24,7 +24,6 @@ STATUS_MASK, GONE_OR_UNREPORTED, MUTED, STAND_IN = 0b1111, 0b11 << 4, 1 << 9, 1 
 SEVERITY_SHIFT, ID_SHIFT = 6, 16
 BLOCK = 10  # numbers that the sequences of assets and findings give at a time, as migration 0002 sets them
 LOOKS_MASK = (1 << 64) - 1
-TOLD = LOOKS_MASK  # in the place of tag set and looks: a row of this report said already what the asset looks like
 
 VERIFIED, FIX_CLAIMED = _STATUS[Status.VERIFIED], _STATUS[Status.FIX_CLAIMED]
 ASKED = frozenset({_STATUS[Status.MANUAL], _STATUS[Status.ATTESTED]})

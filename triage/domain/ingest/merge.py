@@ -22,7 +22,7 @@ from triage.ports import Observation, Run, Skipped, Text, Unchanged
 
 CLOCK_SKEW = timedelta(minutes=10)
 FIRST_CHUNK = 1_000
-UNCHANGED_CHUNK = 100_000
+UNCHANGED_CHUNK = 50_000
 # A chunk's records are some 100,000 objects that die together and hold no cycles. To look for cycles each 700 cost a fifth of an import.
 OBJECTS_BETWEEN_COLLECTIONS = 200_000
 LATE = _("%(count)s records are older than a scan that has covered the same since: they are history and change nothing.")

@@ -89,23 +89,16 @@ class Records:
         return bytes(self.prints) + values.tobytes()
 
 
-@dataclass(slots=True)
-class Last:
-    """What an account's last scan said. `fingerprints`: those whose record changes nothing if it comes again; `regions`: its scope's."""
-
-    fingerprints: dict[bytes, int]
-    regions: list[str]
-
-
-def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int]) -> dict[int, Last]:
-    """By account, the records that a scan kept.
+def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int], *, into: dict[bytes, int]) -> dict[int, list[str]]:
+    """Fill `into` with fingerprints whose record changes nothing if it comes again; the regions of their scans, by account.
 
     Only the very newest scan of an account counts, as a later one, whatever it covered, may have opened findings that the
     fingerprints do not know. Left out are records of findings that are not any more as the record left them: `findings` are the
     present ones as `known.findings` has them.
     """
-    states = {held >> known.ID_SHIFT: held & _STATE for held in findings.values()}
-    found: dict[int, Last] = {}
+    # Findings are never deleted, so that of those not named here a FAIL is nothing new.
+    states = {held >> known.ID_SHIFT: held & _STATE for held in findings.values() if _STEADY[held & _STATE] != 1 << FAILS}
+    regions: dict[int, list[str]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT a.id, s.records, s.regions FROM unnest(%s::bigint[]) AS a(id), LATERAL (SELECT records, regions"
@@ -113,13 +106,14 @@ def last(scanner: str, accounts: Iterable[int], findings: Mapping[bytes, int]) -
             " WHERE s.records IS NOT NULL",
             [list(accounts), scanner],
         )
-        for account, data, regions in cursor:
-            found[account] = Last(_steady(bytes(data), states), regions)
-    return found
+        for account, data, covered in cursor:
+            into.update(_steady(bytes(data), states))
+            regions[account] = covered
+    return regions
 
 
 def _steady(data: bytes, states: Mapping[int, int]) -> dict[bytes, int]:
-    """`states`: status and presence by number of finding. What no finding of this account stands for is read."""
+    """`states`: status and presence by number of finding, of those that a FAIL would change."""
     count = len(data) // 24
     values = array("q", data[count * 16 :])
     if sys.byteorder == "big":
@@ -129,7 +123,7 @@ def _steady(data: bytes, states: Mapping[int, int]) -> dict[bytes, int]:
     for place in [
         place
         for place, value in enumerate(values)
-        if not value & CLEAN and not _STEADY[states.get(value >> NUMBER_SHIFT, -1)] >> (value & VERDICT) & 1
+        if not value & CLEAN and not _STEADY[states.get(value >> NUMBER_SHIFT, _OPEN)] >> (value & VERDICT) & 1
     ]:
         fingerprints.pop(prints[place], None)
     return fingerprints
@@ -146,4 +140,5 @@ def _steady_for(state: int) -> int:
 
 
 _STATE = known.STATUS_MASK | known.GONE_OR_UNREPORTED
-_STEADY = [_steady_for(state) for state in range(_STATE + 1)] + [0]  # the last for findings that are not there
+_STEADY = [_steady_for(state) for state in range(_STATE + 1)]
+_OPEN = next(state for state, verdicts in enumerate(_STEADY) if verdicts == 1 << FAILS)
