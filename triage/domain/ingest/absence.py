@@ -13,12 +13,14 @@ from triage.domain import lifecycle
 from triage.domain.audit import Recording
 from triage.domain.ingest import copying, known
 from triage.domain.ingest.cloud import CloudMerge, is_covered
+from triage.domain.ingest.records import Records
 from triage.domain.ingest.settlement import Settled, sight, write
 from triage.domain.interning import digest
 from triage.domain.sets import chunks
 from triage.models import CheckSet, Grade, ScanScope
 from triage.ports import Text
 
+MOST_WAITING = 4 << 20  # bytes of fingerprints that are copied at once
 SCOPE_COLUMNS = ("scan_id", "scanner", "check_set_id", "complete", "at", "account_id", "regions", "records")
 DOUBTFUL = _(
     "%(count)s known findings are missing from this report, more than it names. It may be of a part only (one resource, a filter), so "
@@ -146,12 +148,17 @@ def _write_scopes(merge: CloudMerge, *, scan: int, at: datetime, complete: bool)
     scopes = copying.Copier("triage_scanscope", SCOPE_COLUMNS)
     same = copying.big(scan) + copying.text(merge.run.scanner) + copying.big(check_set.pk) + copying.boolean(complete)
     same += copying.moment(at)
+    waiting = 0
     for account, ground in grounds.items():
         regions = sorted(ground.regions - {""})
-        records = ground.records.packed(regions)
+        records, ground.records = ground.records.packed(regions), Records()
         scopes.rows.append(
             same + copying.big(account) + copying.texts(regions) + (copying.blob(records) if records else copying.NULL)
         )
+        waiting += len(records)
+        if waiting > MOST_WAITING:
+            scopes.flush()
+            waiting = 0
     scopes.flush()
 
 

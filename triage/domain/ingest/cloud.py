@@ -113,8 +113,11 @@ class CloudMerge:
         self.single_asset = self.single_asset and not unchanged and len({row.observation.asset for row in rows}) < 2
 
     def close(self) -> None:
-        """Write what is left: the report has been read."""
+        """Write what is left, and let go of what only reading needs: the report has been read."""
         self._writer.flush()
+        self._unchanged.clear()
+        self._assets.clear()
+        self._failing.clear()
 
     def _record(self, row: Row, number: int, said: int) -> None:
         observation, kept = row.observation, row.ground.records
