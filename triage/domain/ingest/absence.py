@@ -173,11 +173,14 @@ def _expose(merge: CloudMerge, *, changed: list[int]) -> None:
     for findings, assets in zip_longest(chunks(changed), chunks(merge.exposed), fillvalue=()):
         with connection.cursor() as cursor:
             cursor.execute(
-                "WITH touched AS (SELECT asset_id FROM triage_finding WHERE id = ANY(%s::bigint[]) AND check_id = ANY(%s)"
+                # OFFSET 0 keeps the look-ups by index: right after a first import the planner takes the tables for empty.
+                "WITH touched AS MATERIALIZED (SELECT f.asset_id FROM unnest(%s::bigint[]) AS n(id), LATERAL"
+                " (SELECT asset_id, check_id FROM triage_finding WHERE id = n.id OFFSET 0) f WHERE f.check_id = ANY(%s)"
                 " UNION SELECT unnest(%s::bigint[])),"
-                " now AS (SELECT t.asset_id, EXISTS (SELECT 1 FROM triage_finding f JOIN triage_check c ON c.id = f.check_id"
-                " WHERE f.asset_id = t.asset_id AND f.is_open AND c.exposes) AS exposed FROM touched t)"
-                " UPDATE triage_asset a SET exposure = now.exposed::int FROM now"
-                " WHERE a.id = now.asset_id AND a.exposure <> now.exposed::int",
+                " now AS MATERIALIZED (SELECT t.asset_id, a.exposure, EXISTS (SELECT 1 FROM triage_finding f"
+                " JOIN triage_check c ON c.id = f.check_id WHERE f.asset_id = t.asset_id AND f.is_open AND c.exposes OFFSET 0) AS exposed"
+                " FROM touched t, LATERAL (SELECT exposure FROM triage_asset WHERE id = t.asset_id OFFSET 0) a)"
+                " UPDATE triage_asset a SET exposure = n.exposed::int FROM now n"
+                " WHERE n.exposure <> n.exposed::int AND a.id = n.asset_id",
                 [list(findings), exposing, list(assets)],
             )

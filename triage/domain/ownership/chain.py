@@ -35,6 +35,7 @@ class Chain:
         # Of a path or an identifier an answer depends on which pattern it fits: one object for each, and far fewer of them.
         self._by_pattern = {facet: [rule.ask for rule in self.rules if facet in rule.reads] for facet in ("path", "asset")}
         self._memo: dict[Hashable, Resolution] = {}
+        self._told: dict[Tags, Tags] = {}  # of tags the ones that a rule reads
 
     @classmethod
     def load(cls, *, hold: bool = False) -> Self:
@@ -86,8 +87,14 @@ class Chain:
         return "path" in self.reads
 
     def _relevant(self, tags: Tags) -> Tags:
-        keys = self._keys
-        return tuple([pair for pair in joined(tags) if not keys.isdisjoint(spellings(pair[0]))])
+        relevant = self._told.get(tags)
+        if relevant is None:
+            if len(self._told) >= MEMO:
+                self._told.clear()
+            keys = self._keys
+            relevant = tuple([pair for pair in joined(tags) if not keys.isdisjoint(spellings(pair[0]))])
+            self._told[tags] = relevant
+        return relevant
 
     def _walk(self, subject: Subject) -> Resolution:
         steps: list[Step] = []
