@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, OperationalError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.utils.translation import gettext_noop as _
 
@@ -23,6 +23,11 @@ from triage.models import Scan, ScanProgress, ScanState, ScanWarning
 from triage.ports import ParseOptions, Text, UnreadableReport
 
 __all__ = ["Matches", "preview", "receive", "run", "waiting"]
+
+BUG = _(
+    "Reading this report met an error of CSPM Triage itself, so nothing of it was imported. The service's log says what happened "
+    "(look for %(scan)s); please report it."
+)
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(minutes=5)
@@ -67,6 +72,11 @@ def run(scan_id: int, *, clock: Callable[[], datetime], matches: Matches | None 
             return _persist(scan, stream, clock=clock, matches=matches)
     except (UnreadableReport, TriageError) as refusal:
         return _finish(scan, ScanState.FAILED, now=clock(), problem=text_json(refusal.text))
+    except (OperationalError, InterfaceError):
+        raise  # the database is away: the lease runs out and the next worker begins anew
+    except Exception:  # a bug would come again at each attempt: whoever waits for the report is told, and the log has the rest
+        log.exception("%s: the import met an error", scan)
+        return _finish(scan, ScanState.FAILED, now=clock(), problem=text_json(Text(BUG, {"scan": str(scan)})))
 
 
 def preview(

@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from tests.reports import ACCOUNT, DAY, imported, prowler, received, row
 from triage.domain import access, audit, ingest
 from triage.domain.errors import Invalid
-from triage.domain.ingest import merge
+from triage.domain.ingest import cloud, merge
 from triage.domain.search import words
 from triage.models import Asset, AssetSearch, AssetTags, Check, Event, Finding, FindingAlias, Presence, ScanScope, Status, Team
 
@@ -513,3 +514,16 @@ def test_small_reports_do_not_make_large_gaps_between_numbers():
 
     first, second = Finding.objects.order_by("pk").values_list("pk", flat=True)
     assert second - first <= 50
+
+
+def test_an_error_of_ours_is_said_and_leaves_nothing(monkeypatch, caplog):
+    monkeypatch.setattr(cloud.CloudMerge, "close", lambda _merge: {}["nothing"])
+    waiting = received(prowler([row("logs")]))
+
+    scan = ingest.run(waiting.pk, clock=timezone.now)
+
+    assert (scan.state, scan.lease_until) == ("failed", None)
+    assert f"S-{scan.pk}" in scan.problem["params"].values()
+    assert f"S-{scan.pk}: the import met an error" in caplog.text
+    assert not Finding.objects.exists()
+    assert not Asset.objects.exists()
