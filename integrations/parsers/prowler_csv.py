@@ -227,10 +227,11 @@ def _is_standard(header: Header) -> bool:
     return header.names[: len(_HEAD)] == _HEAD and header.delimiter == ";" and header.line_end == b"\n"
 
 
-def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[Observation | Unchanged]:
+def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[Observation | Unchanged]:  # noqa: C901, PLR0915 - a call a row costs a tenth
     """Yield rows as long as they end like one seen before, and stop before the first that does not.
 
-    A row's fingerprint is of all its bytes but AUTH_METHOD and TIMESTAMP; for one that was in the last report nothing is decoded.
+    A row's fingerprint is of all its bytes but AUTH_METHOD and TIMESTAMP. Of one that was in the last report nothing is decoded, and
+    only the cells up to CHECK_ID are split, unless they are long or its description stands in a cell before.
 
     Sound because csv.reader, at the start of a field, makes the same of the same bytes: without quote and line break in the head,
     DESCRIPTION starts a field there; the stem is what csv.reader read from such a start before, and the ending closes the record.
@@ -242,20 +243,20 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
         data, at, line = records.data, records.at, records.line
         while at < limit:
             if unchanged:
-                cells = data[at : at + _SHORT].split(b";", 11)
+                short = data[at : at + _SHORT]
+                cells = short.split(b";", 11)
                 try:
-                    stem, size, lines, salt, _title, _service, info, beginning = checks[cells[10]]
-                    prefix, ending, account_salt, _provider, account, seen_at = accounts[cells[2]]
+                    stem, size, lines, salt, known_title, _service, info, beginning = checks[cells[10]]
+                    prefix, ending, account_salt, known_provider, account, _seen_at = accounts[cells[2]]
+                    # Behind the title, as many a description begins with the same words. Where this is not where DESCRIPTION begins,
+                    # the fingerprint is none that there was, and the row goes the long way.
+                    start = data.find(beginning, at + len(short) - len(cells[11]) + len(known_title), at + _WIDE) + 1
                 except (KeyError, IndexError):
-                    beginning = b""
-                # Where this is not where DESCRIPTION begins, the fingerprint is none that there was.
-                start = data.find(beginning, at, at + _WINDOW) + 1 if beginning else 0
+                    start = 0
                 if (
-                    start
-                    and data.startswith(stem, start)
-                    and data.startswith(ending, start + size)
-                    and data.startswith(prefix, at)
-                ):
+                    start and cells[9] == known_provider and data.startswith(stem, start)
+                    and data.startswith(ending, start + size) and data.startswith(prefix, at)
+                ):  # fmt: skip
                     fingerprint = digest(salt + account_salt + data[at + len(prefix) : start], digest_size=16).digest()
                     value = unchanged.get(fingerprint)
                     if value is not None:
@@ -274,6 +275,10 @@ def _known_rows(records: Records, known: "_Known", table: "_Table") -> Iterator[
                 if not (data.startswith(stem, start) and data.startswith(ending, start + size) and window.startswith(prefix)):
                     break
                 fingerprint = digest(salt + account_salt + data[at + len(prefix) : start], digest_size=16).digest()
+                if fingerprint in unchanged and cells[9] == known_provider:
+                    at, line, position = start + size + len(ending), line + lines, position + 1
+                    yield fingerprint, unchanged[fingerprint], info, account
+                    continue
                 (_auth, _time, _uid, _name, _mail, _org, _org_name, _labels, alias, provider, _check, title, _type, status, message,
                  muted, service, _part, word, kind, asset, name, _details, labels, _partition, region, _rest,
                  ) = cells  # fmt: skip

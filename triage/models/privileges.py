@@ -9,9 +9,9 @@ APP_ROLE = "cspm_app"
 APPEND_ONLY = ("triage_event",)
 # What events, evidence and other rows point at is never deleted.
 NEVER_DELETED = (
-    "triage_finding", "triage_asset", "triage_assettags", "triage_tagset", "triage_check", "triage_account", "triage_scan",
-    "triage_scanscope", "triage_checkset", "triage_ownertrail", "triage_evidence", "triage_verification", "triage_clockentry",
-    "triage_slaversion", "triage_slatarget", "triage_ticket",
+    "triage_finding", "triage_asset", "triage_assettags", "triage_tagset", "triage_check", "triage_control", "triage_account",
+    "triage_scan", "triage_scanscope", "triage_checkset", "triage_ownertrail", "triage_evidence", "triage_verification",
+    "triage_clockentry", "triage_slaversion", "triage_slatarget", "triage_ticket",
 )  # fmt: skip
 
 

@@ -782,6 +782,26 @@ def test_known_rows_are_told_with_check_account_and_the_right_position():
     assert [(row.position, row.asset_name) for row in rows(outcomes)] == [(0, "logs"), (1, "logs"), (4, "new")]
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"CHECK_TITLE": "Buckets are private", "DESCRIPTION": "Buckets are private, whatever their policy says"},
+        {"STATUS_EXTENDED": "Ensure that buckets are private;", "DESCRIPTION": "Ensure that buckets are private"},
+        {"RESOURCE_TAGS": " | ".join(f"key{number}={'v' * 40}" for number in range(60))},
+        {"ACCOUNT_TAGS": "a" * 600},
+    ],
+    ids=["description begins like the title", "message begins like the description", "long tags", "long account"],
+)
+def test_rows_are_recognised_wherever_their_description_begins(cells):
+    report = written(*({**cells, "RESOURCE_NAME": f"b{number}"} for number in range(9)))
+    old = {row.fingerprint for row in rows(parse(report)) if row.fingerprint}
+
+    again = parse(report, ParseOptions(PARIS, unchanged=dict.fromkeys(old, 7)))
+
+    assert sum(isinstance(outcome, tuple) for outcome in again) == len(old)
+    assert len(old) == 8 or ";" in cells.get("STATUS_EXTENDED", "")
+
+
 @pytest.mark.parametrize("length", [1, 1000, 1500, 5000])
 def test_the_short_cut_is_taken(monkeypatch, length):
     seen = []

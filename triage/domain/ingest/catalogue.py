@@ -117,13 +117,13 @@ class Catalogue:
         new = {key: tags for tags, key in digests.items() if key not in known}
         if new:
             rows = []
-            for key, tags in new.items():
+            for key, tags in sorted(new.items()):  # in one order, so that two imports do not wait for each other
                 pairs = [(one_line(name), one_line(value)) for name, value in tags]
                 rows.append((key.hex(), pairs, {name.casefold(): value.casefold() for name, value in pairs}))
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "INSERT INTO triage_tagset (digest, tags, folded) SELECT decode(r->>0, 'hex'), r->1, r->2"
-                    " FROM jsonb_array_elements(%s) AS r ON CONFLICT (digest) DO NOTHING",
+                    "INSERT INTO triage_tagset (digest, tags, folded) SELECT decode(r->>0, 'hex'), (r->1)::jsonb, (r->2)::jsonb"
+                    " FROM json_array_elements(%s) AS r ON CONFLICT (digest) DO NOTHING",
                     [as_json(rows)],
                 )
             known |= numbered("triage_tagset", new)

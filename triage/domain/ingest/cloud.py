@@ -279,6 +279,11 @@ class CloudMerge:
             return None
         self._failing.add(key)
         held = self.known.pop(key, None) or self.passing.pop(key, None)
+        if held is not None and held >> known.ID_SHIFT in self.seen:
+            # Another row of the key came again as it was. Which of them is first is not known, and what it says stands.
+            self.known[key] = held
+            self._repeat(observation)
+            return None
         if held is not None:
             number, change = held >> known.ID_SHIFT, self.changes.fails_again(observation, held)
         elif key in self._asked:

@@ -19,7 +19,7 @@ PASSES, FAILS, ASKS = 0, 1, 2
 CODES = {Verdict.PASS: PASSES, Verdict.FAIL: FAILS, Verdict.MANUAL: ASKS}
 MUTED, CLEAN, REGION_SHIFT, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 4, 16, 0b11
 REGIONS = 1 << NUMBER_SHIFT - REGION_SHIFT
-_FLAGS, _REGION = (1 << REGION_SHIFT) - 1, REGIONS - 1
+_REGION = REGIONS - 1
 ASSET_BITS = 40
 
 
@@ -44,7 +44,7 @@ class Records:
         """`number`: of the finding, of the asset where `flags` say clean. A region too many is not kept: its records are read."""
         place = self.places.get(region)
         if place is None:
-            if len(self.places) == REGIONS:
+            if len(self.places) >= REGIONS:
                 return
             place = self.places[region] = len(self.places)
         self.prints += fingerprint
@@ -70,7 +70,9 @@ class Records:
         self._opened[check << ASSET_BITS | asset] = number
 
     def packed(self, regions: Sequence[str]) -> bytes:
-        """Fingerprints and values, as they are kept beside these regions."""
+        """Fingerprints and values, as they are kept beside these regions; nothing where they are too many to be numbered."""
+        if len(regions) >= REGIONS:
+            return b""
         values = self.values
         if self._opened:
             for place, value in enumerate(values):

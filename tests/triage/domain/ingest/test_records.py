@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from tests.reports import DAY, prowler, received, row
 from triage.domain import audit, ingest, lifecycle
-from triage.domain.ingest import cloud, merge
+from triage.domain.ingest import cloud, merge, records
 from triage.models import Asset, Event, Finding, FindingAlias, Grade, ScanScope, Status
 from triage.ports import Unchanged
 
@@ -212,3 +212,72 @@ def test_finding_that_a_run_verified_is_read_again_and_regresses():
     assert scan.counts["regressed"] == 1
     logs.refresh_from_db()
     assert logs.status == Status.OPEN
+
+
+def reported(rows: list[dict[str, str]], day: int, *, plain: bool = False):
+    report = prowler(rows, DAY + timedelta(days=day))
+    return ingest.run(received(report).pk, clock=timezone.now, matches=_nobody if plain else None)
+
+
+def test_regions_that_cannot_be_numbered_are_read(monkeypatch):
+    monkeypatch.setattr(records, "REGIONS", 4)
+    pods = [
+        row(f"pod-{n}", check="core_x", service="core", account="cluster", region=f"namespace: ns{n}", uid=f"uid-{n}",
+            PROVIDER="kubernetes", RESOURCE_TYPE="Pod")
+        for n in range(9)
+    ]  # fmt: skip
+
+    for day in range(3):
+        scan = reported([*pods, row("ok", "PASS", check="core_x", service="core", account="cluster", PROVIDER="kubernetes")], day)
+
+        assert (scan.counts["unreported"], scan.counts["repeated"]) == (0, 0)
+        assert scan.counts["unchanged"] == (9 if day else 0)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_accounts_of_two_providers_may_have_one_number(plain):
+    def azure(number: int, region: str) -> dict[str, str]:
+        return row(f"vm{number}", check="vm_x", service="vm", region=region, uid=f"/subscriptions/{number}", PROVIDER="azure")
+
+    def aws(number: int, region: str) -> dict[str, str]:
+        return row(f"i{number}", check="ec2_x", service="ec2", region=region)
+
+    day = [aws(n, "us-1") for n in range(3)] + [aws(n, "us-2") for n in range(3, 6)]
+    reported([*day, *(azure(n, "west") for n in range(3)), *(azure(n, "east") for n in range(3, 6))], 0)
+    # The next day a part of both only, in turns.
+    passed = [row("ok", "PASS", check="ec2_x", service="ec2", region="us-1"), {**azure(9, "west"), "STATUS": "PASS"}]
+
+    scan = reported([*(cells for n in range(3) for cells in (azure(n, "west"), aws(n, "us-1"))), *passed], 1, plain=plain)
+
+    assert sorted(ScanScope.objects.filter(scan=scan.pk).values_list("account__provider", "regions")) == [
+        ("aws", ["us-1"]),
+        ("azure", ["west"]),
+    ]
+    assert scan.counts["unreported"] == 0
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_first_of_two_rows_of_a_finding_counts_each_day(plain):
+    twins = [row("twin", MUTED="False"), row("twin", MUTED="True", STATUS_EXTENDED="other words")]
+    for day in range(4):
+        reported([*(row(f"other{n}") for n in range(5)), *twins], day, plain=plain)
+
+    found = Finding.objects.get(asset__name="twin")
+    assert (found.muted, found.event_seq) == (False, 1)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_exposure_is_what_the_open_findings_say(plain):
+    rng = random.Random(5)
+    checks = {"ec2_public_ip": "internet-exposed", "ec2_old_image": ""}
+    for day in range(8):
+        rows = [
+            row(f"m{n}", rng.choice(("FAIL", "PASS", "MANUAL")), check=check, service="ec2", CATEGORIES=words)
+            for n in range(12)
+            for check, words in checks.items()
+        ]
+        rng.shuffle(rows)
+        reported(rows, day, plain=plain)
+
+        open_ = Finding.objects.filter(is_open=True, check_ref__exposes=True).values_list("asset", flat=True)
+        assert set(Asset.objects.filter(exposure=1).values_list("pk", flat=True)) == set(open_)
