@@ -118,7 +118,7 @@ _HEAD = (
 )
 _AFTER_TIME, _ACCOUNT_COLUMNS = 2, 8
 # To be changed with what a row is read as: fingerprints of another reading prove nothing.
-READING = b"prowler csv 3"
+READING = b"prowler csv 4"
 _OU = ("ACCOUNT_OU_UID", "ACCOUNT_OU_NAME")
 # Bytes to split for the cells before DESCRIPTION: enough for most rows, and for nearly all.
 _WINDOW, _WIDE = 1536, 16 << 10

@@ -49,6 +49,7 @@ class Changes:
     severity: dict[int, int] = field(default_factory=dict)
     muted: dict[int, bool] = field(default_factory=dict)
     assets: dict[int, tuple[Facts, Observation, int]] = field(default_factory=dict)  # by the asset's number
+    followers: list[int] = field(default_factory=list)  # opened by a row without tags: their asset knows whose they are
     aliases: list[tuple[int, str]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 

@@ -18,7 +18,9 @@ from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.records import Records
 from triage.domain.ingest.writing import MEMO_LIMIT, Facts, Writer, looks
 from triage.domain.ownership.trails import trail_ids
-from triage.models import Status
+from triage.domain.search.lookups import among
+from triage.domain.sets import chunks
+from triage.models import Finding, Status
 from triage.ports import AccountInfo, Observation, Run, Unchanged, Verdict
 
 FAIL, PASS = Verdict.FAIL, Verdict.PASS
@@ -86,6 +88,8 @@ class CloudMerge:
         self.single_asset = True
         self._unchanged = unchanged
         self._by_number: dict[int, Ground] = {}
+        self._bare: dict[int, int] = {}  # assets that rows without tags told of; tag set and looks before, −1 of new ones
+        self._untold: list[tuple[int, int]] = []  # findings opened by rows without tags, and their assets
         self._failing: set[bytes] = set()
         self._asked: dict[bytes, int] = {}  # findings that a MANUAL row of this report named
         self._assets: dict[bytes, int] = {}  # as `known.assets` has them; −number once a row said what the asset looks like
@@ -115,13 +119,14 @@ class CloudMerge:
     def close(self) -> None:
         """Write what is left, and let go of what only reading needs: the report has been read."""
         self._writer.flush()
+        self._keep_tags()
         self._unchanged.clear()
         self._assets.clear()
         self._failing.clear()
 
     def _record(self, row: Row, number: int, said: int) -> None:
         observation, kept = row.observation, row.ground.records
-        said |= records.MUTED if observation.muted else 0
+        said |= (records.MUTED if observation.muted else 0) | (records.TAGGED if observation.tags else 0)
         if not number:
             number, said = row.asset, said | records.CLEAN
         kept.add(observation.fingerprint, number, said, check=row.check.id, region=row.home)
@@ -251,21 +256,44 @@ class CloudMerge:
         """Find the row's asset, or add it. One whose tags or looks changed is remembered.
 
         The first row of a report that names an asset says what it looks like; others may disagree, and each day's report then
-        would change it there and back.
+        would change it there and back. But some checks report no tags: the first row that has any says more.
         """
         held = self._assets.get(row.asset_key)
         row.met = held is not None
         if held is not None:
             if held < 0:
                 row.asset = -held
+                if row.observation.tags and row.asset in self._bare:
+                    self._tell(row, self._bare.pop(row.asset), looks(row.observation))
                 return
             row.asset = held >> 64
         appearance = looks(row.observation)
         if held is None:
             row.asset = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
-        elif held & known.LOOKS_MASK != row.facts.tag_set << 32 | appearance:
-            self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
+        else:
+            self._tell(row, held & known.LOOKS_MASK, appearance)
+        if not row.observation.tags:
+            self._bare[row.asset] = -1 if held is None else held & known.LOOKS_MASK
         self._assets[row.asset_key] = -row.asset
+
+    def _tell(self, row: Row, before: int, appearance: int) -> None:
+        """What the asset looks like by this row. `before`: tag set and looks as they are stored, as `known.assets` has them."""
+        if before == row.facts.tag_set << 32 | appearance:
+            self.changes.assets.pop(row.asset, None)
+        else:
+            self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
+
+    def _keep_tags(self) -> None:
+        """An asset whose rows that were read have no tags keeps them, if a record that has tags came again as it was."""
+        bare = [number for number in self._bare if number in self.changes.assets]
+        for chunk in chunks(bare):
+            asked = {-number: number for number in chunk}
+            asked |= dict(Finding.objects.filter(among("asset", chunk)).order_by().values_list("pk", "asset"))
+            for ground in self._by_number.values():
+                for number in ground.records.still_tagged(asked):
+                    self.changes.assets.pop(number, None)
+                    self._bare.pop(number, None)
+        self.changes.followers += [finding for finding, asset in self._untold if asset not in self._bare]
 
     def _fail(self, row: Row) -> int | None:
         """The finding's number; None when another row of the report said it already."""
@@ -343,6 +371,8 @@ class CloudMerge:
         )  # fmt: skip
         self.tally.new += 1
         if row.met:
+            if not row.observation.tags:
+                self._untold.append((number, row.asset))
             if row.check.exposes:
                 self.exposed.append(row.asset)
             row.ground.records.opened(number, check=row.check.id, asset=row.asset)

@@ -1,7 +1,8 @@
 """What each record of an account's last report said, by fingerprint: a record that says the same again is not even read.
 
 Kept beside the scope of the newest scan: n fingerprints of 16 bytes, then n integers of 8 bytes, little-endian: the finding's number
-<< 16 | region << 4 | clean << 3 | muted << 2 | verdict. Clean: the check passes and there is no finding; the number is the asset's.
+<< 17 | region << 5 | tagged << 4 | clean << 3 | muted << 2 | verdict. Clean: the check passes and there is no finding; the number is
+the asset's. Tagged: the record named tags.
 Region: 0 for none, else the place in the scope's regions, from 1.
 """
 
@@ -17,7 +18,7 @@ from triage.ports import Verdict
 
 PASSES, FAILS, ASKS = 0, 1, 2
 CODES = {Verdict.PASS: PASSES, Verdict.FAIL: FAILS, Verdict.MANUAL: ASKS}
-MUTED, CLEAN, REGION_SHIFT, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 4, 16, 0b11
+MUTED, CLEAN, TAGGED, REGION_SHIFT, NUMBER_SHIFT, VERDICT = 1 << 2, 1 << 3, 1 << 4, 5, 17, 0b11
 REGIONS = 1 << NUMBER_SHIFT - REGION_SHIFT
 _REGION = REGIONS - 1
 ASSET_BITS = 40
@@ -35,6 +36,7 @@ class Records:
     checks: "array[int]" = field(default_factory=lambda: array("q"))
     places: dict[str, int] = field(default_factory=lambda: {"": 0})
     _opened: dict[int, int] = field(default_factory=dict)  # finding by check and asset
+    _again: list[tuple[int, int]] = field(default_factory=list)  # stretches of records that came again
 
     def begin(self, regions: Iterable[str]) -> None:
         """The regions as the account's last scan numbered them."""
@@ -53,6 +55,7 @@ class Records:
 
     def extend(self, fingerprints: bytes, values: list[int], checks: list[int]) -> None:
         """Records that came again as they were."""
+        self._again.append((len(self.values), len(self.values) + len(values)))
         self.prints += fingerprints
         self.values.extend(values)
         self.checks.extend(checks)
@@ -64,6 +67,20 @@ class Records:
 
     def region(self, value: int) -> str:
         return list(self.places)[value >> REGION_SHIFT & _REGION]
+
+    def still_tagged(self, assets: Mapping[int, int]) -> set[int]:
+        """The assets of which a record with tags came again. `assets`: those asked for, by their own number negated and by the
+        numbers of their findings.
+        """
+        found = set()
+        for start, end in self._again:
+            for value in self.values[start:end]:
+                if value & TAGGED:
+                    number = value >> NUMBER_SHIFT
+                    asset = assets.get(-number if value & CLEAN else number)
+                    if asset is not None:
+                        found.add(asset)
+        return found
 
     def opened(self, number: int, *, check: int, asset: int) -> None:
         """A finding was opened: a record of the same check and asset that passes is not clean, whichever came first."""

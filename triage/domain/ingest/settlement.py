@@ -37,6 +37,7 @@ def write(changes: Changes, *, log: Recording, scan: int, at: datetime) -> Settl
     lifecycle.refute(changes.refuted, at=at)
     lifecycle.judge(changes.judged, at=at)
     _change_assets(changes, log=log, scan=scan, at=at)
+    _follow_asset(changes.followers, log=log, at=at)
     _change_severity(changes.severity, log=log, at=at)
     _change_muted(changes.muted, log=log, at=at)
     _keep_aliases(changes.aliases)
@@ -75,8 +76,8 @@ def _change_assets(changes: Changes, *, log: Recording, scan: int, at: datetime)
             cursor.execute(
                 "INSERT INTO triage_assettags (asset_id, tag_set_id, team_id, trail_id, since, until, scan_id)"
                 " SELECT a.id, a.tag_set_id, a.team_id, a.trail_id, least(a.tags_since, %s), %s, %s FROM triage_asset a"
-                " JOIN changed_asset c USING (id) WHERE a.tag_set_id <> c.tag_set_id",
-                [at, at, scan],
+                " JOIN changed_asset c USING (id) WHERE a.tag_set_id <> c.tag_set_id AND a.first_scan_id IS DISTINCT FROM %s",
+                [at, at, scan, scan],
             )
             cursor.execute("SELECT a.id FROM triage_asset a JOIN changed_asset c USING (id) WHERE a.name <> c.name")
             renamed = [number for (number,) in cursor.fetchall()]
@@ -96,15 +97,31 @@ def _follow(*, log: Recording, at: datetime) -> None:
     """Findings of `changed_asset` get its owner, unless a hand gave them another, and its environment with what depends on it."""
     log.because("the asset's tags changed")
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE triage_finding f SET environment = c.environment, changed_at = %s,"
-            " team_id = CASE WHEN f.pinned THEN f.team_id ELSE c.team_id END,"
-            " trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE c.trail_id END"
-            " FROM changed_asset c WHERE f.asset_id = c.id AND (f.environment <> c.environment"
-            " OR NOT f.pinned AND (f.team_id, f.trail_id) IS DISTINCT FROM (c.team_id, c.trail_id)) RETURNING f.id",
-            [at],
-        )
-        followed = [number for (number,) in cursor.fetchall()]
+        cursor.execute(_FOLLOW.format(assets="changed_asset", which=""), [at])
+        _reconsider([number for (number,) in cursor.fetchall()], at=at)
+
+
+def _follow_asset(findings: Iterable[int], *, log: Recording, at: datetime) -> None:
+    """The same of findings whose own row had no tags while others of their asset had."""
+    log.because("the asset's tags in other rows")
+    for chunk in chunks(findings):
+        with connection.cursor() as cursor:
+            cursor.execute(_FOLLOW.format(assets="triage_asset", which=" AND f.id = ANY(%s)"), [at, chunk])
+            _reconsider([number for (number,) in cursor.fetchall()], at=at)
+
+
+_FOLLOW = (
+    "UPDATE triage_finding f SET environment = c.environment, changed_at = %s,"
+    " team_id = CASE WHEN f.pinned THEN f.team_id ELSE c.team_id END,"
+    " trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE c.trail_id END"
+    " FROM {assets} c WHERE f.asset_id = c.id AND (f.environment <> c.environment"
+    " OR NOT f.pinned AND (f.team_id, f.trail_id) IS DISTINCT FROM (c.team_id, c.trail_id))"
+    "{which} RETURNING f.id"
+)
+
+
+def _reconsider(followed: list[int], *, at: datetime) -> None:
+    """Due date and score of findings whose environment may be another now."""
     sla.recompute(followed, at=at)
     for ids in chunks(followed):
         risk.rescore(ids)

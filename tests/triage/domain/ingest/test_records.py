@@ -15,7 +15,7 @@ from django.utils import timezone
 from tests.reports import DAY, prowler, received, row
 from triage.domain import audit, ingest, lifecycle
 from triage.domain.ingest import cloud, merge, records
-from triage.models import Asset, Event, Finding, FindingAlias, Grade, ScanScope, Status
+from triage.models import Asset, AssetTags, Event, Finding, FindingAlias, Grade, ScanScope, Status
 from triage.ports import Unchanged
 
 pytestmark = pytest.mark.django_db
@@ -129,6 +129,8 @@ def _rows(rng: random.Random, estate: list[dict[str, Any]]) -> list[dict[str, st
     whole = [row(**thing) for thing in estate]
     twins = [thing for thing in estate[::7] if thing["status"] != "MANUAL"]
     whole += [row(**{**thing, "status": rng.choice(("FAIL", "PASS"))}) for thing in twins]
+    # Another check of the same thing, which reports no tags.
+    whole += [row(**{**thing, "check": "ec2_bare", "RESOURCE_TAGS": "", "CATEGORIES": ""}) for thing in estate[1::5]]
     rng.shuffle(whole)
     return whole
 
@@ -281,3 +283,33 @@ def test_exposure_is_what_the_open_findings_say(plain):
 
         open_ = Finding.objects.filter(is_open=True, check_ref__exposes=True).values_list("asset", flat=True)
         assert set(Asset.objects.filter(exposure=1).values_list("pk", flat=True)) == set(open_)
+
+
+def tags_of(name: str) -> tuple[str, list[list[str]]]:
+    asset = Asset.objects.get(name=name)
+    return asset.environment, asset.tag_set.tags
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_row_without_tags_takes_none_away(plain, turned):
+    others = [row(f"o{n}", status, check=check) for check in ("c1", "c2") for n in range(3) for status in ("FAIL", "PASS")]
+    for day, words in enumerate(("a", "a", "b", "b")):
+        rows = [row("x", check="c1", RESOURCE_TAGS="env=prod"), row("x", check="c2", STATUS_EXTENDED=words)]
+        reported([*others, *(rows[::-1] if turned else rows)], day, plain=plain)
+
+        assert tags_of("x") == ("prod", [["env", "prod"]])
+
+    assert not AssetTags.objects.exists()
+    assert set(Finding.objects.filter(asset__name="x").values_list("environment", flat=True)) == {"prod"}
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_tags_that_are_gone_from_all_rows_are_gone(plain):
+    others = [row(f"o{n}", status, check=check) for check in ("c1", "c2") for n in range(3) for status in ("FAIL", "PASS")]
+    bare = row("x", "PASS", check="c2")
+    for day, tags in enumerate(("env=prod", "env=prod", "", "")):
+        reported([*others, row("x", check="c1", RESOURCE_TAGS=tags), bare], day, plain=plain)
+
+    assert tags_of("x") == ("", [])
+    assert list(AssetTags.objects.values_list("tag_set__tags", flat=True)) == [[["env", "prod"]]]
