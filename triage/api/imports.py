@@ -42,7 +42,9 @@ class Imports(ApiView):
         at = now()
 
         def act() -> idempotency.Answer:
-            scan = ingest.receive(stream=upload.path, name=upload.name, declared=upload.declared, actor=request.caller, at=at)
+            scan = ingest.receive(
+                stream=upload.path, name=upload.name, declared=upload.declared, actor=request.caller, at=at, upload=True
+            )  # fmt: skip
             # Robust: without a queue the report waits for the next sweep, which is no reason to refuse it.
             transaction.on_commit(lambda: async_task("triage.tasks.run_import", scan.pk), robust=True)
             return 202, job(scan, request), {"Location": reverse("api-import", args=[scan.pk])}

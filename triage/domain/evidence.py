@@ -47,9 +47,13 @@ def keep_file(source: Path | BinaryIO, *, media_type: str, at: datetime, limit: 
         return _store(stream, "", media_type=media_type, at=at, limit=limit)
 
 
-def take_file(source: Path, *, media_type: str, at: datetime) -> Evidence:
-    """Keep a file that nobody needs any more, such as an upload: hashed and renamed, not copied. It is gone afterwards."""
+def take_file(source: Path, *, media_type: str, at: datetime, limit: int | None = None) -> Evidence:
+    """Keep a file that nobody needs any more, such as an upload: hashed and renamed, not copied. It is gone afterwards.
+
+    `limit`: bytes; Invalid is raised, and the file left, when there are more.
+    """
     with source.open("rb") as stream:
+        _within(limit, os.fstat(stream.fileno()).st_size)
         sha256, size = hashlib.file_digest(stream, "sha256").digest(), os.fstat(stream.fileno()).st_size
         known = _known(sha256)
         if known is None:
@@ -170,11 +174,15 @@ def _copy(stream: BinaryIO, draft: BinaryIO, encoding: str, *, limit: int | None
             out = stack.enter_context(writer)
         while block := stream.read(BLOCK):
             size += len(block)
-            if limit is not None and size > limit:
-                raise Invalid(_("The file is larger than the limit of %(limit)s bytes."), limit=limit)
+            _within(limit, size)
             hashed.update(block)
             out.write(block)
     return hashed.digest(), size
+
+
+def _within(limit: int | None, size: int) -> None:
+    if limit is not None and size > limit:
+        raise Invalid(_("The file is larger than the limit of %(limit)s bytes."), limit=limit)
 
 
 def _place(draft: BinaryIO, path: Path) -> None:

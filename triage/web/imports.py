@@ -32,7 +32,9 @@ def import_report(request: PageRequest) -> HttpResponse:
         report = _report(request)
         with transaction.atomic():
             path = Path(report.temporary_file_path())
-            scan = ingest.receive(stream=path, name=report.name or "", declared=declared, actor=request.actor, at=now())
+            scan = ingest.receive(
+                stream=path, name=report.name or "", declared=declared, actor=request.actor, at=now(), upload=True
+            )
             nudge("run_import", scan.pk)
     except Invalid as error:
         return _form(request, error=error, status=400)

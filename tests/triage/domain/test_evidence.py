@@ -107,6 +107,11 @@ def test_an_upload_on_another_file_system_is_copied(folder, settings):
 def test_a_file_above_the_limit_is_refused_and_leaves_nothing(folder):
     with pytest.raises(Invalid, match="larger than the limit of 100 bytes"):
         evidence.keep_file(io.BytesIO(DATA), media_type="text/csv", at=AT, limit=100)
+    upload = folder / "upload.csv"
+    upload.write_bytes(DATA)
+    with pytest.raises(Invalid, match="larger than the limit of 100 bytes"):
+        evidence.take_file(upload, media_type="text/csv", at=AT, limit=100)
+    upload.unlink()
 
     assert files(folder) == []
     assert not Evidence.objects.exists()

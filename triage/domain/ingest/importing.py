@@ -35,15 +35,21 @@ ATTEMPTS = 3
 DECLARABLE = frozenset({"complete", "zone", "mapping", "repository", "branch", "category", "account"})
 
 
-def receive(*, stream: BinaryIO | Path, name: str, declared: Mapping[str, Any], actor: Actor, at: datetime) -> Scan:
-    """Keep a report and note that it waits for import.
+def receive(
+    *, stream: BinaryIO | Path, name: str, declared: Mapping[str, Any], actor: Actor, at: datetime, upload: bool = False
+) -> Scan:
+    """Keep a report and note that it waits for import. An `upload` is a path that nobody else needs: it is taken, not copied.
 
     `declared`: what the importer knows of its scope (`complete`, `repository`, `branch`, `category`, `account`), its time zone
     (`zone`) and its columns (`mapping`). Raises Invalid for anything else in it, or when the report is larger than allowed.
     """
     actor.demand(Right.IMPORT)
     said = _declaration(declared)
-    kept = evidence.keep_file(stream, media_type="application/octet-stream", at=at, limit=settings.REPORT_MAX_BYTES)
+    kind, limit = "application/octet-stream", settings.REPORT_MAX_BYTES
+    if upload and isinstance(stream, Path):
+        kept = evidence.take_file(stream, media_type=kind, at=at, limit=limit)
+    else:
+        kept = evidence.keep_file(stream, media_type=kind, at=at, limit=limit)
     with audit.recording(actor=actor.name, at=at, door=actor.door) as trail:
         scan = Scan.objects.create(
             file_name=one_line(Path(name.replace("\\", "/")).name)[:300], sha256=kept.sha256, size=kept.size, declared=said, received_at=at,
