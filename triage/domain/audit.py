@@ -40,6 +40,23 @@ class Recording:
             )
             cursor.execute("SELECT set_config('cspm.noting', '', true)")
 
+    def note_each(self, findings: Mapping[int, Mapping[str, Any]], kind: str) -> None:
+        """The same with a content for each finding, for the recording's reason: two statements, whatever their number."""
+        if not findings:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('cspm.noting', 'on', true)")
+            cursor.execute(
+                "WITH told AS (SELECT (item ->> 0)::bigint AS id, item -> 1 AS after FROM jsonb_array_elements(%s::jsonb) AS item),"
+                " noted AS (UPDATE triage_finding SET changed_at = changed_at WHERE id IN"
+                " (SELECT f.id FROM triage_finding f JOIN told USING (id) ORDER BY f.id FOR UPDATE) RETURNING id, event_seq)"
+                " INSERT INTO triage_event (subject, subject_id, seq, kind, after, reason, actor, door, scan_id, at)"
+                " SELECT 'finding', id, event_seq, %s, after, coalesce(cspm_setting('reason'), ''), %s, %s, %s, %s"
+                " FROM noted JOIN told USING (id)",
+                [json.dumps(list(findings.items()), default=str), kind, self.actor, self.door, self.scan, self.at],
+            )
+            cursor.execute("SELECT set_config('cspm.noting', '', true)")
+
     def tell(
         self,
         subject: str,

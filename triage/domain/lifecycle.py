@@ -6,14 +6,17 @@ Status is what people and evidence decided, presence is what the last scan that 
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import sla
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
-from triage.domain.errors import NotAllowed, Stale
+from triage.domain.errors import NotAllowed
+from triage.domain.locking import locked
 from triage.domain.sets import chunks
 from triage.models import Finding, Grade, Presence, Status
 
@@ -72,16 +75,14 @@ def move(*, finding: int, to: str, actor: Actor, at: datetime, version: int | No
                 _("A finding that is “%(before)s” cannot become “%(after)s”."), before=current.status, after=to,
             )  # fmt: skip
         actor.demand(edge, team=current.team_id)
-        Finding.objects.filter(pk=current.pk).update(status=to, claimed_at=at if to == S.FIX_CLAIMED else None, changed_at=at)
+        Finding.objects.filter(pk=current.pk).update(
+            status=to,
+            claimed_at=at if to == S.FIX_CLAIMED else None,
+            acknowledged_at=Coalesce("acknowledged_at", at),
+            changed_at=at,
+        )
+        sla.recompute([current.pk], at=at)
     current.refresh_from_db()
-    return current
-
-
-def locked(finding: int, *, version: int | None) -> Finding:
-    """The finding under a row lock. Raises Stale when somebody changed it since `version`."""
-    current = Finding.objects.select_for_update().get(pk=finding)
-    if version is not None and current.version != version:
-        raise Stale(_("Somebody changed this finding in the meantime. Look at it again and decide anew."))
     return current
 
 
@@ -91,14 +92,16 @@ def settle(findings: Iterable[int], *, at: datetime, grade: str) -> list[int]:
     Inside a recording. `grade`: proof (PASS row, verification) or absence (code).
     """
     return _update(
-        findings, Q(status__in=CLOSABLE), status=S.VERIFIED, grade=grade, presence=Presence.REPORTED, settled_at=at, claimed_at=None,
-        paused_at=None, changed_at=at,
+        findings, Q(status__in=CLOSABLE), stops=True, status=S.VERIFIED, grade=grade, presence=Presence.REPORTED, settled_at=at,
+        claimed_at=None, verify_due=None, paused_at=None, notice_at=None, changed_at=at,
     )  # fmt: skip
 
 
 def refute(findings: Iterable[int], *, at: datetime) -> list[int]:
     """The check still fails: a fix claimed before `at` is open again, with its original clock. Inside a recording."""
-    return _update(findings, Q(status=S.FIX_CLAIMED, claimed_at__lt=at), status=S.OPEN, claimed_at=None, changed_at=at)
+    return _update(
+        findings, Q(status=S.FIX_CLAIMED, claimed_at__lt=at), status=S.OPEN, claimed_at=None, verify_due=None, changed_at=at
+    )
 
 
 def judge(findings: Iterable[int], *, at: datetime) -> list[int]:
@@ -118,7 +121,8 @@ def vanish(findings: Iterable[int], *, at: datetime) -> list[int]:
 def lose(findings: Iterable[int], *, at: datetime) -> list[int]:
     """A direct call says that the asset is not there any more: *gone*, and the clock stops. Inside a recording."""
     return _update(
-        findings, ~Q(presence=Presence.GONE) & ~Q(status=S.VERIFIED), presence=Presence.GONE, settled_at=at, changed_at=at,
+        findings, ~Q(presence=Presence.GONE) & ~Q(status=S.VERIFIED), stops=True, presence=Presence.GONE, settled_at=at,
+        paused_at=None, notice_at=None, changed_at=at,
     )  # fmt: skip
 
 
@@ -126,7 +130,7 @@ def reopen(findings: Iterable[int], *, at: datetime) -> list[int]:
     """The check fails again after it was verified: a regression, open with a new clock. Inside a recording."""
     changed = _update(
         findings, Q(status=S.VERIFIED), status=S.OPEN, presence=Presence.REPORTED, grade=Grade.NONE, settled_at=None, clock_from=at,
-        regressions=F("regressions") + 1, changed_at=at,
+        acknowledged_at=None, contained_at=None, regressions=F("regressions") + 1, changed_at=at,
     )  # fmt: skip
     sla.restart(changed, at=at)
     return changed
@@ -134,18 +138,26 @@ def reopen(findings: Iterable[int], *, at: datetime) -> list[int]:
 
 def return_(findings: Iterable[int], *, at: datetime) -> list[int]:
     """It was unreported or gone and is reported again. What was gone gets a new clock. Inside a recording."""
-    back = _update(findings, Q(presence=Presence.GONE), presence=Presence.REPORTED, settled_at=None, clock_from=at, changed_at=at)
+    back = _update(
+        findings, Q(presence=Presence.GONE), presence=Presence.REPORTED, settled_at=None, clock_from=at, acknowledged_at=None,
+        contained_at=None, changed_at=at,
+    )  # fmt: skip
     sla.restart(back, at=at)
     return back + _update(findings, Q(presence=Presence.UNREPORTED), presence=Presence.REPORTED, changed_at=at)
 
 
-def _update(findings: Iterable[int], condition: Q, **values: object) -> list[int]:
-    """Lock the rows that still fulfil the condition, in order of id, and update them: two statements a chunk."""
+def _update(findings: Iterable[int], condition: Q, *, stops: bool = False, **values: Any) -> list[int]:
+    """Lock the rows that still fulfil the condition, in order of id, and update them: two statements a chunk.
+
+    `stops`: their clocks end, which the ledger keeps.
+    """
     changed: list[int] = []
     for wanted in chunks(sorted(findings)):
         rows = Finding.objects.filter(condition, pk__in=wanted)
         ids = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
         if ids:
+            if stops:
+                sla.stop(ids, at=values["changed_at"])
             Finding.objects.filter(pk__in=ids).update(**values)
             changed += ids
     return changed

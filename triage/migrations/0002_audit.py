@@ -10,8 +10,8 @@ from django.db import migrations
 # The columns whose history is kept: replaying a finding's events gives their present values.
 AUDITED = (
     "status", "presence", "severity", "scanner_severity", "team_id", "trail_id", "pinned", "assignee_id", "environment", "muted",
-    "review", "clock_from", "due_at", "due_original", "paused_at", "sla_id", "claimed_at", "settled_at", "grade", "regressions",
-    "group_id",
+    "review", "clock_from", "due_at", "due_original", "paused_at", "sla_id", "acknowledge_due", "acknowledged_at", "contain_due",
+    "contained_at", "claimed_at", "verify_due", "settled_at", "grade", "regressions", "group_id",
 )  # fmt: skip
 
 INITIAL = ", ".join(f"'{column}', g.{column}" for column in AUDITED)
@@ -101,10 +101,14 @@ BEGIN
     -- Never taken from the statement: whoever writes, the sequence has no gap and no repetition.
     NEW.version := OLD.version + 1;
     NEW.event_seq := OLD.event_seq;
+    IF NEW.notice_at IS DISTINCT FROM OLD.notice_at AND NEW.changed_at = OLD.changed_at THEN
+        NEW.version := OLD.version;  -- that a clock is looked at again later is nobody's change
+    END IF;
     IF ({CHANGED.replace("o.", "OLD.").replace("n.", "NEW.")}) THEN
         NEW.event_seq := OLD.event_seq + 1;
     ELSIF cspm_setting('noting') IS NOT NULL THEN
         NEW.event_seq := OLD.event_seq + 1;  -- audit.note() writes the event that takes this number
+        NEW.version := OLD.version;  -- what was told of it is no change of it either
     END IF;
     RETURN NEW;
 END $$;
@@ -136,7 +140,12 @@ BEGIN
                 WHEN o.presence <> n.presence THEN n.presence
                 WHEN o.severity <> n.severity OR o.scanner_severity <> n.scanner_severity THEN 'severity'
                 WHEN (o.team_id, o.pinned, o.assignee_id) IS DISTINCT FROM (n.team_id, n.pinned, n.assignee_id) THEN 'owner'
-                WHEN (o.due_at, o.paused_at) IS DISTINCT FROM (n.due_at, n.paused_at) THEN 'due'
+                WHEN n.paused_at IS NOT NULL AND o.paused_at IS NULL THEN 'paused'
+                WHEN n.paused_at IS NULL AND o.paused_at IS NOT NULL THEN 'resumed'
+                WHEN n.contained_at IS NOT NULL AND o.contained_at IS NULL THEN 'contained'
+                WHEN n.acknowledged_at IS NOT NULL AND o.acknowledged_at IS NULL THEN 'acknowledged'
+                WHEN (o.due_at, o.acknowledge_due, o.contain_due, o.verify_due)
+                    IS DISTINCT FROM (n.due_at, n.acknowledge_due, n.contain_due, n.verify_due) THEN 'due'
                 WHEN o.muted <> n.muted THEN 'muted'
                 ELSE 'changed'
             END,

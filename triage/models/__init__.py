@@ -2,6 +2,7 @@
 
 from triage.models.account import Account, Criticality, Environment
 from triage.models.asset import Asset, AssetSearch, AssetTags, Exposure, TagSet
+from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenInterval
 from triage.models.check import Check, CheckControl, Control
 from triage.models.connection import Connection
 from triage.models.event import Event
@@ -22,7 +23,7 @@ from triage.models.outbox import InboxDelivery, OutboxMessage
 from triage.models.ownership import OwnerRule, OwnerTrail
 from triage.models.scan import CheckSet, CodeStream, Scan, ScanProgress, ScanScope, ScanState, ScanWarning
 from triage.models.severity import Severity
-from triage.models.sla import ClockEntry, ClockKind, SlaPolicy, SlaTarget, SlaVersion
+from triage.models.sla import ClockEntry, ClockKind, Containment, SlaNotice, SlaPolicy, SlaTarget, SlaUnit, SlaVersion
 from triage.models.team import Member, Team
 from triage.models.ticket import Ticket, TicketItem
 from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
@@ -35,6 +36,9 @@ __all__ = [
     "Asset",
     "AssetSearch",
     "AssetTags",
+    "Calendar",
+    "CalendarDay",
+    "CalendarVersion",
     "Check",
     "CheckControl",
     "CheckCounter",
@@ -44,6 +48,7 @@ __all__ = [
     "CodePlace",
     "CodeStream",
     "Connection",
+    "Containment",
     "Control",
     "Counter",
     "Criticality",
@@ -59,6 +64,7 @@ __all__ = [
     "IdempotencyKey",
     "InboxDelivery",
     "Member",
+    "OpenInterval",
     "OutboxMessage",
     "OwnerRule",
     "OwnerTrail",
@@ -72,8 +78,10 @@ __all__ = [
     "ScanWarning",
     "Severity",
     "SignInLink",
+    "SlaNotice",
     "SlaPolicy",
     "SlaTarget",
+    "SlaUnit",
     "SlaVersion",
     "Status",
     "TagSet",

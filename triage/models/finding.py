@@ -55,6 +55,9 @@ class Finding(models.Model):
     `qualifier`: what the key needs beside check and asset: region, name, discriminator, joined by U+001F.
     `is_open`: to be fixed and not gone; kept by the database. `last_seen`: frozen when it leaves *reported*; while it is
     reported, the newest complete scope that covers it saw it too (`seen()` in domain.lifecycle).
+    `clock_from`, `due_at`, `due_original`, `paused_at`, `sla`: the clock to remediate, which stands while `paused_at` is set and then
+    has no due date. The clocks to acknowledge and to contain start with it, the clock to verify at `claimed_at`. `notice_at`: when
+    a clock next has something to say (a warning, a breach, the end of a pause).
     `event_seq` and `version` are kept by triggers: the first counts its audit events, the second its changes (If-Match).
     """
 
@@ -100,7 +103,13 @@ class Finding(models.Model):
     due_original = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)
     sla = models.ForeignKey("triage.SlaVersion", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
+    acknowledge_due = models.DateTimeField(null=True)
+    acknowledged_at = models.DateTimeField(null=True)
+    contain_due = models.DateTimeField(null=True)
+    contained_at = models.DateTimeField(null=True)
     claimed_at = models.DateTimeField(null=True)
+    verify_due = models.DateTimeField(null=True)
+    notice_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)  # verified or gone: the clock stopped here
     grade = models.CharField(max_length=10, choices=Grade, blank=True)
     regressions = models.PositiveSmallIntegerField(default=0)
@@ -130,6 +139,7 @@ class Finding(models.Model):
             models.Index(fields=["account", "-score", "id"], name="finding_account"),
             models.Index(fields=["check_ref", "-score", "id"], name="finding_check"),
             models.Index(fields=["asset"], name="finding_asset"),
+            models.Index(fields=["notice_at"], condition=models.Q(notice_at__isnull=False), name="finding_notice"),
             models.Index(fields=["assignee"], condition=models.Q(assignee__isnull=False), name="finding_assignee"),
             BrinIndex(fields=["first_scan", "first_seen"], pages_per_range=32, name="finding_first"),
             models.Index(fields=["account", "check_ref"], condition=models.Q(stand_in=True), name="finding_stand_in"),

@@ -6,12 +6,15 @@ from django.db import connections
 
 APP_ROLE = "cspm_app"
 # Rows here are added and never changed: not by a bug, not by an injection, not by an administrator of the application.
-APPEND_ONLY = ("triage_event",)
+APPEND_ONLY = (
+    "triage_event", "triage_clockentry", "triage_slaversion", "triage_slatarget", "triage_slanotice", "triage_containment",
+    "triage_calendarversion", "triage_openinterval", "triage_calendarday",
+)  # fmt: skip
 # What events, evidence and other rows point at is never deleted.
 NEVER_DELETED = (
     "triage_finding", "triage_asset", "triage_assettags", "triage_tagset", "triage_check", "triage_control", "triage_account",
     "triage_scan", "triage_scanscope", "triage_checkset", "triage_ownertrail", "triage_evidence", "triage_verification",
-    "triage_clockentry", "triage_slaversion", "triage_slatarget", "triage_ticket",
+    "triage_slapolicy", "triage_calendar", "triage_ticket",
 )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from triage.models.privileges import APP_ROLE
 
 AUDITED = (
     "status", "presence", "severity", "scanner_severity", "team_id", "trail_id", "pinned", "assignee_id", "environment", "muted",
-    "review", "clock_from", "due_at", "due_original", "paused_at", "sla_id", "claimed_at", "settled_at", "grade", "regressions",
-    "group_id",
+    "review", "clock_from", "due_at", "due_original", "paused_at", "sla_id", "acknowledge_due", "acknowledged_at", "contain_due",
+    "contained_at", "claimed_at", "verify_due", "settled_at", "grade", "regressions", "group_id",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from triage.domain.ingest import copying, known
 from triage.domain.ingest.checks import KnownCheck
 from triage.domain.ingest.cleaning import UID_LIMIT, one_line, prose
 from triage.domain.ingest.identity import KEY_VERSION
-from triage.models import Presence, Status
+from triage.models import ClockKind, Presence, Status
 from triage.ports import Observation, Severity, Verdict
 
 ASSET_COLUMNS = (
@@ -23,9 +23,11 @@ FINDING_COLUMNS = (
     "id", "identity", "asset_id", "check_id", "qualifier", "region", "message", "muted", "review", "stand_in", "status",
     "account_id", "environment", "team_id", "trail_id",
     "severity", "scanner_severity", "score", "first_seen", "last_seen", "clock_from", "due_at", "due_original", "sla_id",
+    "acknowledge_due", "contain_due", "notice_at",
     "key_version", "presence", "pinned", "grade", "regressions", "first_scan_id", "changed_at", "event_seq", "version",
 )  # fmt: skip
 MEMO_LIMIT = 50_000
+_STARTED = (ClockKind.REMEDIATE.value, ClockKind.ACKNOWLEDGE.value, ClockKind.CONTAIN.value)  # with a finding
 
 _ASSET = Struct(">iqi16s").pack  # id, key
 _LOOKS = Struct(">iqih").pack  # looks, exposure
@@ -91,7 +93,8 @@ class Writer:
 
     def __init__(self, *, scan: int, at: datetime) -> None:
         self.at = at
-        self._targets = sla.Targets.in_force(at)
+        self._targets = sla.Targets.load(at)
+        self._ladders = sla.Ladders()
         self._assets = copying.Copier("triage_asset", ASSET_COLUMNS)
         self._findings = copying.Copier("triage_finding", FINDING_COLUMNS)
         self._asset_numbers = known.numbering("triage_asset")
@@ -105,7 +108,9 @@ class Writer:
         self._texts: dict[str, bytes] = {}
         # An enumeration's hash is computed in Python: these keys hold none.
         self._flags: dict[tuple[bool, bool, bool, bool], bytes] = {}
-        self._clocks: list[dict[tuple[str, int, bool, datetime | None, bool], bytes]] = [{} for _severity in (0, *Severity)]
+        self._clocks: list[dict[tuple[str, int, bool, frozenset[str], datetime | None, bool], bytes]] = [
+            {} for _severity in (0, *Severity)
+        ]
 
     def asset(self, observation: Observation, check: KnownCheck, facts: Facts, key: bytes, state: int) -> int:
         """Add an asset; its number. `state`: what `looks` says of it."""
@@ -167,20 +172,26 @@ class Writer:
 
     def _clock(self, observation: Observation, check: KnownCheck, facts: Facts, *, running: bool) -> bytes:
         severity = observation.severity
-        memo, key = self._clocks[severity], (facts.environment, facts.criticality, check.exposes, observation.seen_at, running)
+        memo, frameworks = self._clocks[severity], self._targets.frameworks_of(check.id)
+        key = (facts.environment, facts.criticality, check.exposes, frameworks, observation.seen_at, running)
         encoded = memo.get(key)
         if encoded is None:
             # A report from the future would make everything that follows late; the scan's own time is bounded already.
             first = min(observation.seen_at or self.at, self.at)
-            rule = (
-                self._targets.strictest(severity, facts.environment, facts.criticality, int(check.exposes)) if running else None
+            told = sla.Circumstances(severity, facts.environment, facts.criticality, int(check.exposes), frameworks)
+            remediate, acknowledge, contain = (
+                self._targets.strictest(clock, told, first) if running else None for clock in _STARTED
             )
-            due = copying.moment(first + rule.length if rule else None)
+            contain = contain if check.exposes else None
+            notice = self._ladders.first([(remediate, first), (acknowledge, first), (contain, first)])
+            due = copying.moment(remediate.at if remediate else None)
             score = risk.score(severity, facts.environment, exposed=check.exposes, criticality=facts.criticality)
             encoded = _remember(memo, key, (
                 copying.small(severity) + copying.small(severity) + copying.integer(score) + copying.moment(first)
                 + copying.moment(self.at) + copying.moment(first if running else None) + due + due
-                + copying.big(rule.version if rule else None)
+                + copying.big(remediate.rule.version if remediate else None)
+                + copying.moment(acknowledge.at if acknowledge else None) + copying.moment(contain.at if contain else None)
+                + copying.moment(notice)
             ))  # fmt: skip
         return encoded
 

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from django.utils.translation import gettext_noop as _
 
-from triage.domain import lifecycle
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.errors import Invalid, NotFound
+from triage.domain.locking import locked
 from triage.domain.ownership.chain import Chain, account_facts
 from triage.domain.ownership.steps import Resolution, Result, Step, resolution
 from triage.domain.ownership.trails import trail_ids
@@ -23,7 +23,6 @@ HAND_DECIDED = _("A person gave it to the team %(team)s; the rules do not apply 
 HAND_TOOK = _("A person took it from its team; the rules do not apply until it is released.")
 NO_TEAM = _("There is no team “%(team)s”.")
 NO_TEAM_BUT = _("There is no team “%(team)s”. Did you mean “%(close)s”?")
-NO_FINDING = _("There is no finding F-%(number)s.")
 NOT_PINNED = _("%(finding)s was not assigned by hand: it follows the rules already.")
 
 
@@ -38,7 +37,7 @@ def assign(
     if team is not None and team.archived_at is not None:
         raise Invalid(_("The team “%(team)s” is archived. Choose another one."), team=team.slug)
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason):
-        current = _locked(finding, version)
+        current = locked(finding, version=version)
         actor.demand(Right.TRIAGE, team=current.team_id)
         wanted = team.pk if team else None
         if not current.pinned or current.team_id != wanted:
@@ -50,7 +49,7 @@ def assign(
 def release(*, finding: int, actor: Actor, at: datetime, reason: str = "", version: int | None = None) -> Finding:
     """Back to the owner that the rules name now. Raises as `assign` does, and Invalid when no hand holds it."""
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason):
-        current = _locked(finding, version)
+        current = locked(finding, version=version)
         actor.demand(Right.TRIAGE, team=current.team_id)
         if not current.pinned:
             raise Invalid(NOT_PINNED, finding=str(current))
@@ -78,13 +77,6 @@ def team_named(slug: str) -> Team:
         close = difflib.get_close_matches(slug, Team.objects.filter(archived_at=None).values_list("slug", flat=True), n=1)
         raise NotFound(NO_TEAM_BUT, team=slug, close=close[0]) if close else NotFound(NO_TEAM, team=slug)
     return team
-
-
-def _locked(finding: int, version: int | None) -> Finding:
-    try:
-        return lifecycle.locked(finding, version=version)
-    except Finding.DoesNotExist as error:
-        raise NotFound(NO_FINDING, number=f"{finding:06d}") from error
 
 
 def _by_hand(team: Team | None) -> Resolution:

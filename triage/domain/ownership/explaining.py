@@ -10,7 +10,8 @@ from django.utils.translation import gettext_noop as _
 from triage.domain.access import Actor, Right
 from triage.domain.errors import NotFound
 from triage.domain.ingest.identity import asset_key, prefix
-from triage.domain.ownership.assigning import NO_FINDING, resolved
+from triage.domain.locking import NO_FINDING
+from triage.domain.ownership.assigning import resolved
 from triage.domain.ownership.chain import Chain, account_facts
 from triage.domain.ownership.rules import AccountFacts
 from triage.domain.ownership.steps import Step, from_json

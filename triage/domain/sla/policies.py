@@ -1,0 +1,144 @@
+"""Policies are published in immutable versions.
+
+A change applies to the clocks that start from now on, or to those that run as well; either way the count of what would be late is
+known before. Published targets point at the version of the calendar that was in force then, so nothing moves until a new version of
+the policy is published (`follow` does it for all policies of a calendar).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.utils.translation import gettext_noop as _
+
+from triage.domain.access import Actor, Right
+from triage.domain.audit import recording
+from triage.domain.errors import NotFound
+from triage.domain.sets import CHUNK, chunks
+from triage.domain.sla import sets
+from triage.domain.sla.drafts import Applies, PolicyDraft, check, drafted, plain, write
+from triage.domain.sla.targets import Targets
+from triage.models import CalendarVersion, Finding, SlaTarget, SlaVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a version does, or would do, to the clocks that run: how many dates move, become late, or are late no longer."""
+
+    moved: int = 0
+    breached: int = 0
+    relieved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    version: SlaVersion
+    effect: Effect = field(default_factory=Effect)
+
+
+def publish(draft: PolicyDraft, *, actor: Actor, at: datetime, applies: Applies = Applies.NEW, reason: str = "") -> Published:
+    """A new version of the policy, in force from now on. Raises NotAllowed, Invalid.
+
+    For clocks that run already, when it `applies` to them: their dates are computed anew, each change an event and an entry of the
+    ledger. Otherwise they keep to the version under which they started.
+    """
+    actor.demand(Right.CONFIGURE)
+    check(draft)
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason or f"policy {draft.slug}") as log:
+        _lock()
+        before = _newest(draft.slug)
+        version = write(draft, actor=actor.name, at=at, applies=applies, reason=reason)
+        log.tell(
+            "sla", version.policy_id, "published", before=_told(before) if before else None, after=_told(version), reason=reason
+        )
+        effect = Effect()
+        if applies == Applies.OPEN:
+            effect = _compare(at)
+            log.because(f"policy {version}")
+            for ids in chunks(_running()):
+                sets.compute(ids, at=at)
+    return Published(version, effect)
+
+
+def preview(draft: PolicyDraft, *, actor: Actor, at: datetime) -> Effect:
+    """What `publish` would do to the clocks that run; nothing stays written. Raises NotAllowed, Invalid."""
+    actor.demand(Right.VIEW)
+    with tried(draft, at=at):
+        return _compare(at)
+
+
+@contextmanager
+def tried(draft: PolicyDraft, *, at: datetime) -> Iterator[SlaVersion]:
+    """The draft as a version that applies to all clocks, for as long as one looks; then it never was. Raises Invalid."""
+    check(draft)
+    with transaction.atomic():
+        yield write(draft, actor="preview", at=at, applies=Applies.OPEN, reason="")
+        transaction.set_rollback(True)
+
+
+def follow(calendar: CalendarVersion, *, actor: Actor, at: datetime, applies: Applies) -> list[Published]:
+    """Publish the policies again that have targets in an older version of this calendar."""
+    using = SlaTarget.objects.filter(calendar__calendar=calendar.calendar_id).exclude(calendar=calendar)
+    published = []
+    for slug in sorted(set(using.values_list("version__policy__slug", flat=True))):
+        newest = _newest(slug)
+        if newest and newest.targets.filter(calendar__calendar=calendar.calendar_id).exclude(calendar=calendar).exists():
+            reason = f"calendar {calendar}"
+            published.append(publish(drafted(newest), actor=actor, at=at, applies=applies, reason=reason))
+    return published
+
+
+def in_force() -> list[SlaVersion]:
+    """The newest version of each policy that asks for anything."""
+    newest = SlaVersion.objects.order_by("policy__slug", "-number").distinct("policy__slug").select_related("policy")
+    return [version for version in newest if version.targets.exists()]
+
+
+def named(slug: str) -> SlaVersion:
+    """The newest version of the policy. Raises NotFound."""
+    found = _newest(slug)
+    if found is None:
+        raise NotFound(_("There is no policy “%(slug)s”."), slug=slug[:80])
+    return found
+
+
+def _newest(slug: str) -> SlaVersion | None:
+    return SlaVersion.objects.filter(policy__slug=slug).select_related("policy").order_by("-number").first()
+
+
+def _lock() -> None:
+    """Versions are numbered one after the other, and two changes at once would each not see what the other applied."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cspm sla'))")
+
+
+def _running() -> Iterator[int]:
+    rows = Finding.objects.filter(clock_from__isnull=False, settled_at=None).order_by("pk")
+    return rows.values_list("pk", flat=True).iterator(chunk_size=CHUNK)
+
+
+def _compare(at: datetime) -> Effect:
+    """What computing all running clocks anew would change."""
+    rules = sets.parameters(Targets.load(at))
+    totals = [0, 0, 0]
+    for ids in chunks(_running()):
+        with connection.cursor() as cursor:
+            cursor.execute(sets.COMPARE, {"ids": ids, "rules": rules, "at": at, "restart": False})
+            moved, breached, relieved, beyond = cursor.fetchone() or (0, 0, 0, 0)
+        if beyond:
+            raise sets.Unreachable(sets.BEYOND)
+        for index, count in enumerate((moved, breached, relieved)):
+            totals[index] += count
+    return Effect(*totals)
+
+
+def _told(version: SlaVersion) -> dict[str, object]:
+    """A version as its event tells it."""
+    draft = drafted(version)
+    return {
+        "policy": draft.slug, "version": version.number, "applies_from": version.applies_from and version.applies_from.isoformat(),
+        "pause_days": draft.pause_days, "ladder": [list(rung) for rung in draft.ladder],
+        "targets": [plain(target) for target in draft.targets],
+    }  # fmt: skip
