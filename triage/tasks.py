@@ -15,11 +15,13 @@ from django_q.tasks import async_task
 
 from triage.domain import evidence, ingest, outbox, tickets, verification
 from triage.domain.search import facets, words
+from triage.domain.sets import CHUNK
+from triage.domain.sla import notices
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
 NUDGED = 5
 HEARTBEAT = "worker.heartbeat"
-MINUTES = {"sweep": 1, "reconcile_tickets": 2, "tidy": 10}
+MINUTES = {"sweep": 1, "look_at_clocks": 1, "reconcile_tickets": 2, "tidy": 10}
 READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
 
@@ -50,6 +52,12 @@ def verify(verification_id: int) -> None:
 def verify_waiting() -> None:
     if verification.drain(clock=now):
         nudge("follow_tickets")
+
+
+def look_at_clocks() -> None:
+    """Tell what clocks have reached: warnings, breaches, escalations; and let pauses end that are over."""
+    while notices.look(at=now()) == CHUNK:
+        alive()
 
 
 def drain_outbox() -> None:

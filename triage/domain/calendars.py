@@ -12,13 +12,14 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from importlib import metadata, resources
 from itertools import accumulate
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import tzdata
 from django.db import connection
 from django.utils.translation import gettext_noop as _
 
-from triage.domain.access import Actor
+from triage.domain.audit import Recording
 from triage.domain.errors import Invalid, TriageError
 from triage.models import Calendar, CalendarDay, CalendarVersion, OpenInterval
 
@@ -314,33 +315,48 @@ def _first_moment(day: date, starts: Mapping[date, int], where: ZoneInfo) -> int
 # --- publishing -------------------------------------------------------------------------------------------------------------------
 
 
-def publish(draft: Draft, *, actor: Actor, at: datetime, reason: str = "") -> CalendarVersion:
-    """A new version of the calendar, laid out from the data that is installed now. Raises Invalid. Inside a recording.
+def publish(draft: Draft, *, log: Recording, at: datetime, reason: str = "") -> CalendarVersion:
+    """A new version of the calendar, laid out from the data that is installed now. Raises Invalid. Inside the recording.
 
     Policies go on with the version that they were published with (`sla.policies.follow` publishes them again).
     """
     check(draft)
-    calendar, _new = Calendar.objects.update_or_create(slug=draft.slug, defaults={"name": draft.name})
+    calendar, _new = Calendar.objects.update_or_create(slug=draft.slug, defaults={"name": draft.name or draft.slug})
     first, last = BEGINNING, date(at.year + YEARS_AHEAD, 12, 31)
     holidays = public_holidays(draft.country, draft.subdivision, years=range(first.year, last.year + 1))
+    told = {**plain(draft), "tzdata": tz_version(), "library": library_version(draft)}
     version = CalendarVersion.objects.create(
-        calendar=calendar, number=calendar.versions.count() + 1, published_at=at, actor=actor.name, reason=reason,
-        time_zone=draft.time_zone, hours={day: [list(window) for window in windows] for day, windows in draft.hours.items()},
-        country=draft.country, subdivision=draft.subdivision,
-        closures=[[begin.isoformat(), end.isoformat(), name] for begin, end, name in draft.closures],
-        holidays=[[day.isoformat(), name] for day, name in holidays],
-        tzdata=tz_version(), library=library_version(draft), first=first, last=last,
+        calendar=calendar, number=calendar.versions.count() + 1, published_at=at, actor=log.actor, reason=reason[:500],
+        time_zone=draft.time_zone, hours=told["hours"], country=draft.country, subdivision=draft.subdivision,
+        closures=told["closures"], holidays=[[day.isoformat(), name] for day, name in holidays],
+        tzdata=told["tzdata"], library=told["library"], first=first, last=last,
     )  # fmt: skip
     intervals, days = lay_out(draft, closed_days(draft, holidays), first=first, last=last)
-    laid = timeline(str(calendar), intervals, days)
+    _store(version.pk, timeline(str(calendar), intervals, days))
+    log.tell("calendar", calendar.pk, "published", after={**told, "version": version.number}, reason=reason)
+    return version
+
+
+def _store(version: int, laid: Timeline) -> None:
     with connection.cursor() as cursor:
         with cursor.copy("COPY triage_openinterval (version_id, opens, closes, before) FROM STDIN") as copy:
             for row in zip(laid.opens, laid.closes, laid.before, strict=True):
-                copy.write_row((version.pk, *row))
+                copy.write_row((version, *row))
         with cursor.copy("COPY triage_calendarday (version_id, number, starts) FROM STDIN") as copy:
             for number, starts in enumerate(laid.days):
-                copy.write_row((version.pk, number, starts))
-    return version
+                copy.write_row((version, number, starts))
+
+
+def plain(draft: Draft) -> dict[str, Any]:
+    """The draft as JSON holds it."""
+    return {
+        "name": draft.name,
+        "time_zone": draft.time_zone,
+        "hours": {day: [list(window) for window in draft.hours[day]] for day in WEEK if draft.hours.get(day)},
+        "country": draft.country,
+        "subdivision": draft.subdivision,
+        "closures": [[first.isoformat(), last.isoformat(), name] for first, last, name in draft.closures],
+    }
 
 
 def drafted(version: CalendarVersion) -> Draft:

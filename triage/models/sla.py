@@ -86,7 +86,8 @@ class ClockEntry(models.Model):
     """A change of a clock to remediate: written on pause, resume, stop and recomputation. The running clock is on the finding.
 
     `started_at`: which of the finding's clocks it is, as a regression starts another. `until`: of a pause, when it ends at the
-    latest. `pause`: of a resumption, what it ends. A stop keeps what the clock was measured by: due dates, severity, team, version.
+    latest. `pause`: of a resumption, what it ends. `version`: what gave `due_before`; `version_after`: what
+    gave `due_after`. A stop keeps by what the clock was measured: its dates, severity and team.
     """
 
     class Kind(models.TextChoices):
@@ -109,6 +110,9 @@ class ClockEntry(models.Model):
     severity = models.SmallIntegerField(choices=Severity, null=True)
     team = models.BigIntegerField(null=True)
     version = models.ForeignKey(SlaVersion, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
+    version_after = models.ForeignKey(
+        SlaVersion, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=80)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories import AT
-from triage.domain.access import of_machine
+from triage.domain.audit import recording
 from triage.domain.calendars import (
     DAY,
     MINUTE,
@@ -163,7 +163,8 @@ def test_what_cannot_be_is_said(draft, message):
 def test_a_published_version_keeps_what_it_was_made_of():
     closures = ((date(2026, 12, 24), date(2027, 1, 1), "Fermeture annuelle"),)
     draft = Draft("bureau", "Bureau de Metz", "Europe/Paris", OFFICE, "FR", "57", closures)
-    version = publish(draft, actor=of_machine(0), at=AT)
+    with recording(actor="os:0", at=AT, door="cli") as log:
+        version = publish(draft, log=log, at=AT)
     assert (version.number, version.tzdata, version.country, version.subdivision) == (1, tz_version(), "FR", "57")
     assert ["2026-04-03", "Vendredi saint"] in version.holidays
     assert version.library
@@ -176,7 +177,8 @@ def test_a_published_version_keeps_what_it_was_made_of():
     assert (back.slug, back.name, back.time_zone, back.country, back.subdivision, back.closures) == (
         "bureau", "Bureau de Metz", "Europe/Paris", "FR", "57", closures,
     )  # fmt: skip
-    assert publish(draft, actor=of_machine(0), at=AT).number == 2
+    with recording(actor="os:0", at=AT, door="cli") as log:
+        assert publish(draft, log=log, at=AT).number == 2
 
 
 def event(*lines: str) -> bytes:

@@ -8,24 +8,30 @@ from django.db import connection, transaction
 
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
+from triage.domain.configuration import calendars, sla
 from triage.domain.configuration.accounts import Accounts
+from triage.domain.configuration.calendars import Calendars
 from triage.domain.configuration.document import Document, compose, is_null
 from triage.domain.configuration.rules import OwnerRules
 from triage.domain.configuration.sections import Change, Section
+from triage.domain.configuration.sla import SlaPolicies
 from triage.domain.configuration.teams import Teams
 from triage.domain.ownership.resolving import Summary, resolve_all
 from triage.domain.ownership.surveying import Diff, preview
-from triage.models import Account, OwnerRule, Team
+from triage.domain.sla.drafts import PolicyDraft
+from triage.domain.sla.policies import Plan
+from triage.models import Account, Calendar, OwnerRule, Team
 
 VERSION = "1"
 # In the order in which they are written: what is referred to comes first.
-SECTIONS: tuple[Section, ...] = (Teams(), Accounts(), OwnerRules())
+SECTIONS: tuple[Section, ...] = (Teams(), Accounts(), OwnerRules(), Calendars(), SlaPolicies())
 OF_OWNERS = frozenset({"teams", "accounts", "owner_rules"})  # sections that decide who owns what
 LOCK = 0x636F6E666967  # advisory lock: two files are applied one after the other
 
 HEADER = """\
 # Configuration of CSPM Triage. `cspm config diff FILE` shows what this file would change, `cspm config apply FILE` does it.
-# Teams and accounts that are not named stay as they are (`--prune` archives them); the list of owner rules is the whole chain.
+# Teams, accounts, calendars and policies that are not named stay as they are (`--prune` archives or retires them); the list of owner
+# rules is the whole chain. A changed calendar or policy holds for new clocks, unless it says `apply_to: open`.
 """
 
 
@@ -70,6 +76,31 @@ def rehearse(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune
     return Applied(tuple(changes), preview=owners)
 
 
+def planned_policies(*, text: str, name: str = "YAML") -> Plan:
+    """The policies of a file, with the calendars that it brings, to be tried. Raises WrongConfiguration."""
+    plans = _plans(text, name, prune=False)
+    plan: dict[str, list[Change]] = {section.name: changes for section, changes in plans}
+    stored = {"calendars": Calendars().stored(), "sla": SlaPolicies().stored()}
+    return Plan(
+        [
+            sla.draft(change.key, {**sla.DEFAULTS, **stored["sla"].get(change.key, {}), **change.after})
+            for change in plan.get("sla", ())
+        ],
+        [
+            calendars.draft(change.key, {**calendars.DEFAULTS, **stored["calendars"].get(change.key, {}), **change.after})
+            for change in plan.get("calendars", ())
+        ],
+    )
+
+
+def written(policy: PolicyDraft) -> str:
+    """A policy as a configuration file."""
+    section = SlaPolicies()
+    return yaml.dump(
+        {"sla": section.export({policy.slug: sla.plain(policy)})}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
+    )
+
+
 def export(*, actor: Actor) -> str:
     """What is stored as a file that changes nothing when it is applied."""
     actor.demand(Right.CONFIGURE)
@@ -102,6 +133,9 @@ def _plans(text: str, name: str, *, prune: bool) -> list[tuple[Section, list[Cha
         if section.name in root and not is_null(root[section.name])
     }
     document.check_teams(_teams({entry.key for entry in entries.get("teams", ())}, prune=prune and "teams" in entries))
+    document.check_calendars(
+        {entry.key for entry in entries.get("calendars", ())} | set(Calendar.objects.values_list("slug", flat=True))
+    )
     document.check()
     return [
         (section, section.plan(entries[section.name], stored[section.name], prune=prune))

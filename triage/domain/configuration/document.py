@@ -39,6 +39,8 @@ NO_ADDRESS = _("Line %(line)s: %(where)s is no e-mail address: “%(found)s”."
 UNKNOWN_TEAM = _("Line %(line)s: there is no team “%(team)s”, neither in the file nor stored.")
 UNKNOWN_TEAM_CLOSE = _("Line %(line)s: there is no team “%(team)s”. Did you mean “%(close)s”?")
 
+UNKNOWN_CALENDAR = _("Line %(line)s: there is no calendar “%(calendar)s”, neither in the file nor stored.")
+
 # Signs instead of words: they stand in sentences of two languages. So does `where`, which names keys of the file.
 SIGNS: dict[type[yaml.Node], str] = {yaml.MappingNode: "{…}", yaml.SequenceNode: "[…]"}
 TRUE, FALSE = ("true", "yes", "on", "oui", "vrai"), ("false", "no", "off", "non", "faux")
@@ -65,11 +67,12 @@ class WrongConfiguration(Invalid):
 class Document:
     """What is read, and what is found wrong while reading. A value that is wrong is read as if it were empty.
 
-    `teams`: (node, slug) of each reference to a team, checked when all sections are read.
+    `teams`, `calendars`: (node, slug) of each reference to one, checked when all sections are read.
     """
 
     problems: list[Problem] = field(default_factory=list)
     teams: list[tuple[yaml.Node, str]] = field(default_factory=list)
+    calendars: list[tuple[yaml.Node, str]] = field(default_factory=list)
 
     def wrong(self, node: yaml.Node, message: str, **params: str | int) -> None:
         """Note a problem at the node's line."""
@@ -180,6 +183,13 @@ class Document:
                     self.wrong(node, UNKNOWN_TEAM_CLOSE, team=_short(slug), close=close[0])
                 else:
                     self.wrong(node, UNKNOWN_TEAM, team=_short(slug))
+
+    def check_calendars(self, known: Iterable[str]) -> None:
+        """Note each reference to a calendar that is not known."""
+        slugs = set(known)
+        for node, slug in self.calendars:
+            if slug not in slugs:
+                self.wrong(node, UNKNOWN_CALENDAR, calendar=_short(slug))
 
     def require(self, node: yaml.Node, found: Mapping[str, object], key: str, *, where: str) -> bool:
         """Whether the key is there; noted when it is not."""

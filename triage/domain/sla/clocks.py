@@ -103,8 +103,9 @@ def hold(findings: Sequence[int], *, until: datetime | None, at: datetime, actor
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO triage_clockentry (finding_id, started_at, kind, at, until, due_before, version_id, reason, actor)"
-            " SELECT id, clock_from, 'pause', %s, %s, due_at, sla_id, %s, %s FROM triage_finding"
+            "INSERT INTO triage_clockentry"
+            " (finding_id, started_at, kind, at, until, due_before, version_id, severity, team, reason, actor)"
+            " SELECT id, clock_from, 'pause', %s, %s, due_at, sla_id, severity, team_id, %s, %s FROM triage_finding"
             " WHERE id = ANY(%s) AND clock_from IS NOT NULL AND settled_at IS NULL RETURNING finding_id, id",
             [at, until, reason[:500], actor, list(findings)],
         )

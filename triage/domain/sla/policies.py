@@ -5,7 +5,7 @@ known before. Published targets point at the version of the calendar that was in
 the policy is published (`follow` does it for all policies of a calendar).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +13,9 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.utils.translation import gettext_noop as _
 
+from triage.domain import calendars
 from triage.domain.access import Actor, Right
-from triage.domain.audit import recording
+from triage.domain.audit import Recording, recording
 from triage.domain.errors import NotFound
 from triage.domain.sets import CHUNK, chunks
 from triage.domain.sla import sets
@@ -45,48 +46,67 @@ def publish(draft: PolicyDraft, *, actor: Actor, at: datetime, applies: Applies 
     ledger. Otherwise they keep to the version under which they started.
     """
     actor.demand(Right.CONFIGURE)
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason) as log:
+        return put(draft, log=log, at=at, applies=applies, reason=reason)
+
+
+def put(draft: PolicyDraft, *, log: Recording, at: datetime, applies: Applies, reason: str = "") -> Published:
+    """As `publish`, for who has asked for the right already. Inside the recording."""
     check(draft)
-    with recording(actor=actor.name, at=at, door=actor.door, reason=reason or f"policy {draft.slug}") as log:
-        _lock()
-        before = _newest(draft.slug)
-        version = write(draft, actor=actor.name, at=at, applies=applies, reason=reason)
-        log.tell(
-            "sla", version.policy_id, "published", before=_told(before) if before else None, after=_told(version), reason=reason
-        )
-        effect = Effect()
-        if applies == Applies.OPEN:
-            effect = _compare(at)
-            log.because(f"policy {version}")
-            for ids in chunks(_running()):
-                sets.compute(ids, at=at)
+    _lock()
+    before = _newest(draft.slug)
+    version = write(draft, actor=log.actor, at=at, applies=applies, reason=reason)
+    log.tell(
+        "sla", version.policy_id, "published", before=_told(before) if before else None, after=_told(version), reason=reason
+    )  # fmt: skip
+    effect = Effect()
+    if applies == Applies.OPEN:
+        effect = _compare(at)
+        log.because(f"policy {version}")
+        for ids in chunks(_running()):
+            sets.compute(ids, at=at)
+        log.because(reason)
     return Published(version, effect)
 
 
-def preview(draft: PolicyDraft, *, actor: Actor, at: datetime) -> Effect:
-    """What `publish` would do to the clocks that run; nothing stays written. Raises NotAllowed, Invalid."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Policies that are thought of, and the calendars that come with them."""
+
+    policies: Sequence[PolicyDraft] = ()
+    bringing: Sequence[calendars.Draft] = ()
+
+
+def preview(plan: Plan, *, actor: Actor, at: datetime) -> Effect:
+    """What publishing would do to the clocks that run; nothing stays written. Raises NotAllowed, Invalid."""
     actor.demand(Right.VIEW)
-    with tried(draft, at=at):
+    with tried(plan, at=at):
         return _compare(at)
 
 
 @contextmanager
-def tried(draft: PolicyDraft, *, at: datetime) -> Iterator[SlaVersion]:
-    """The draft as a version that applies to all clocks, for as long as one looks; then it never was. Raises Invalid."""
-    check(draft)
+def tried(plan: Plan, *, at: datetime) -> Iterator[None]:
+    """The plan in force for all clocks, for as long as one looks; then it never was. Raises Invalid."""
+    for draft in plan.policies:
+        check(draft)
     with transaction.atomic():
-        yield write(draft, actor="preview", at=at, applies=Applies.OPEN, reason="")
+        with recording(actor="preview", at=at, door="preview") as log:
+            for calendar in plan.bringing:
+                calendars.publish(calendar, log=log, at=at)
+            for draft in plan.policies:
+                write(draft, actor="preview", at=at, applies=Applies.OPEN, reason="")
+        yield
         transaction.set_rollback(True)
 
 
-def follow(calendar: CalendarVersion, *, actor: Actor, at: datetime, applies: Applies) -> list[Published]:
-    """Publish the policies again that have targets in an older version of this calendar."""
-    using = SlaTarget.objects.filter(calendar__calendar=calendar.calendar_id).exclude(calendar=calendar)
+def follow(calendar: CalendarVersion, *, log: Recording, at: datetime, applies: Applies) -> list[Published]:
+    """Publish the policies again that have targets in an older version of this calendar. Inside the recording."""
+    older = SlaTarget.objects.filter(calendar__calendar=calendar.calendar_id).exclude(calendar=calendar)
     published = []
-    for slug in sorted(set(using.values_list("version__policy__slug", flat=True))):
+    for slug in sorted(set(older.values_list("version__policy__slug", flat=True))):
         newest = _newest(slug)
-        if newest and newest.targets.filter(calendar__calendar=calendar.calendar_id).exclude(calendar=calendar).exists():
-            reason = f"calendar {calendar}"
-            published.append(publish(drafted(newest), actor=actor, at=at, applies=applies, reason=reason))
+        if newest and older.filter(version=newest).exists():
+            published.append(put(drafted(newest), log=log, at=at, applies=applies, reason=f"calendar {calendar}"))
     return published
 
 

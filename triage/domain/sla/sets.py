@@ -102,8 +102,9 @@ NEW = (
         max(due) FILTER (WHERE clock = 'verify') AS verify, bool_or(due IS NULL) AS beyond
     FROM best GROUP BY id
 ), changed AS (
-    SELECT f.id, f.clock_from, f.due_at AS before, CASE WHEN f.paused_at IS NULL THEN dates.due END AS due, dates.due AS without,
-        n.version, dates.acknowledge, dates.contain, dates.verify, coalesce(n.beyond, false) AS beyond
+    SELECT f.id, f.clock_from, f.severity, f.team_id, f.sla_id AS old, f.due_at AS before,
+        CASE WHEN f.paused_at IS NULL THEN dates.due END AS due, dates.due AS without, n.version,
+        dates.acknowledge, dates.contain, dates.verify, coalesce(n.beyond, false) AS beyond
     FROM triage_finding f LEFT JOIN now n USING (id)
     CROSS JOIN LATERAL (SELECT {MOMENT.format("n.due")} AS due,
         CASE WHEN f.acknowledged_at IS NULL THEN {MOMENT.format("n.acknowledge")} ELSE f.acknowledge_due END AS acknowledge,
@@ -125,8 +126,10 @@ COMPARE = NEW + (
 WRITE = (
     NEW
     + """, told AS (
-    INSERT INTO triage_clockentry (finding_id, started_at, kind, at, due_before, due_after, version_id, reason, actor)
-    SELECT id, clock_from, 'recompute', %(at)s, before, due, version, left(coalesce(cspm_setting('reason'), ''), 500), cspm_actor()
+    INSERT INTO triage_clockentry
+        (finding_id, started_at, kind, at, due_before, due_after, version_id, version_after_id, severity, team, reason, actor)
+    SELECT id, clock_from, 'recompute', %(at)s, before, due, old, version, severity, team_id,
+        left(coalesce(cspm_setting('reason'), ''), 500), cspm_actor()
     FROM changed
     WHERE before IS DISTINCT FROM due AND NOT %(restart)s AND NOT beyond
 ), written AS (

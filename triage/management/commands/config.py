@@ -52,7 +52,7 @@ class Command(TriageCommand):
             raise CommandError(f"{last} {unchanged}", returncode=NOT_UNDERSTOOD) from error
 
     def _apply(self, options: dict[str, Any]) -> None:
-        actor, at, name, text = self.actor(options), self.at(), _name(options), _read(options["file"])
+        actor, at, name, text = self.actor(options), self.at(), _name(options), read_file(options["file"])
         if options["dry_run"]:
             done = rehearse(text=text, actor=actor, at=at, name=name, prune=options["prune"])
         else:
@@ -68,7 +68,7 @@ class Command(TriageCommand):
             self.say(sentence % {"moved": done.owners.moved, "assets": done.owners.assets, "findings": done.owners.findings})
 
     def _diff(self, options: dict[str, Any]) -> None:
-        changes = compare(text=_read(options["file"]), actor=self.actor(options), name=_name(options), prune=options["prune"])
+        changes = compare(text=read_file(options["file"]), actor=self.actor(options), name=_name(options), prune=options["prune"])
         self._show(changes, options)
         if changes and options["exit_code"]:
             sys.exit(GATE_FAILED)
@@ -111,7 +111,8 @@ def _name(options: dict[str, Any]) -> str:
     return gettext("standard input") if options["file"] == "-" else str(options["file"])
 
 
-def _read(name: str) -> str:
+def read_file(name: str) -> str:
+    """The text of a file, - for standard input."""
     try:
         return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     except OSError as error:

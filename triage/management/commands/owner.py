@@ -17,6 +17,7 @@ from triage.domain.ownership.surveying import preview
 from triage.domain.ownership.unowned import Orphanage, unowned
 from triage.management.base import USAGE, TriageCommand
 
+DATE = len("2026-11-02")
 SIGNS = {Result.MATCHED: "✔", Result.NO_TEAM: "✘", Result.SKIPPED: "·"}
 
 
@@ -173,10 +174,16 @@ def number(name: str) -> int:
     return int(found[1])
 
 
+def beginning(text: str) -> datetime:
+    """As `moment`, but a date alone is its beginning."""
+    found = moment(text)
+    return datetime.combine(timezone.localtime(found).date(), time.min, tzinfo=found.tzinfo) if len(text) == DATE else found
+
+
 def moment(text: str) -> datetime:
     """A moment in the person's time zone; a date alone is its end."""
     try:
-        if len(text) == len("2026-11-02"):
+        if len(text) == DATE:
             return timezone.make_aware(datetime.combine(date.fromisoformat(text), time.max))
         found = datetime.fromisoformat(text)
     except ValueError:

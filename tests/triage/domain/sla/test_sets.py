@@ -29,7 +29,8 @@ def offices(db) -> None:
         Draft("howe", time_zone="Australia/Lord_Howe", hours=NIGHTS),
         Draft("havana", time_zone="America/Havana", hours={key: [("00:00", "24:00")] for key in WEEK}),
     ):
-        calendars.publish(draft, actor=ME, at=AT)
+        with recording(actor="os:0", at=AT, door="cli") as log:
+            calendars.publish(draft, log=log, at=AT)
 
 
 def some_target(chance: random.Random) -> TargetDraft:
