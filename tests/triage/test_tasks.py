@@ -71,7 +71,9 @@ def test_the_recurring_tasks_are_scheduled_once():
     tasks.schedule()
 
     scheduled = sorted(Schedule.objects.values_list("func", "minutes"))
-    assert scheduled == [("triage.tasks.reconcile_tickets", 2), ("triage.tasks.sweep", 1), ("triage.tasks.tidy", 10)]
+    assert scheduled == [
+        ("triage.tasks.look_at_clocks", 1), ("triage.tasks.reconcile_tickets", 2), ("triage.tasks.sweep", 1), ("triage.tasks.tidy", 10),
+    ]  # fmt: skip
 
 
 def test_tidying_makes_assets_findable_and_counters_few():

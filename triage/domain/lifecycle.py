@@ -81,7 +81,8 @@ def move(*, finding: int, to: str, actor: Actor, at: datetime, version: int | No
             acknowledged_at=Coalesce("acknowledged_at", at),
             changed_at=at,
         )
-        sla.recompute([current.pk], at=at)
+        if S.FIX_CLAIMED in (to, current.status):
+            sla.recompute([current.pk], at=at)  # the clock to verify starts with a claim
     current.refresh_from_db()
     return current
 

@@ -68,12 +68,12 @@ def owner_reason(trail: OwnerTrail) -> str:
 
 def sla_state(finding: Finding, *, at: datetime) -> str:
     """One of SLA."""
+    if finding.is_open and finding.paused_at is not None:
+        return "paused"
     if finding.due_at is None:
         return "none"
     if not finding.is_open:
         return "stopped"
-    if finding.paused_at is not None:
-        return "paused"
     if finding.due_at < at:
         return "overdue"
     return "due_soon" if finding.due_at < at + DUE_SOON else "ok"

@@ -9,6 +9,7 @@ from typing import Any
 from django import template
 from django.template.loader import render_to_string
 from django.utils import formats, timezone
+from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, gettext, ngettext, pgettext
@@ -16,7 +17,9 @@ from django.utils.translation import gettext_noop as _
 from lucide.templatetags.lucide import lucide
 
 from triage.domain.access import Right
-from triage.models import Environment, Finding, Presence, Role, Severity, Status, Team
+from triage.domain.calendars import WEEK
+from triage.domain.sla.wording import STATES, about, in_words, length
+from triage.models import ClockKind, Environment, Finding, Presence, Role, Severity, SlaTarget, Status, Team
 from triage.ports import Text
 
 register = template.Library()
@@ -120,14 +123,14 @@ def due(finding: Finding, at: datetime) -> SafeString:
 
 def due_state(finding: Finding, at: datetime) -> dict[str, Any]:
     """`state`: none, ahead, soon, overdue, paused, met, missed. `left`: seconds to the due date, negative when it is over."""
+    if finding.is_open and finding.paused_at is not None:
+        return {"state": "paused", "left": None}
     if finding.due_at is None:
         return {"state": "none", "left": None}
     if finding.settled_at is not None:
         return {"state": "met" if finding.settled_at <= finding.due_at else "missed", "left": finding.due_at - finding.settled_at}
     if not finding.is_open:
         return {"state": "none", "left": None}
-    if finding.paused_at is not None:
-        return {"state": "paused", "left": finding.due_at - finding.paused_at}
     left = finding.due_at - at
     return {"state": "overdue" if left < timedelta() else "soon" if left <= SOON else "ahead", "left": left}
 
@@ -148,7 +151,43 @@ EVENT_WORDS = {
     "ticket reopened": _("The ticket was opened again"),
     "ticket failed": _("The ticket system did not take the message"), "ticket deleted": _("The ticket was deleted over there"),
     "ticket declined": _("The ticket was declined over there"), "checked": _("Checked again: nothing changed"),
+    "paused": _("The clock is paused"), "resumed": _("The clock runs again"), "contained": _("Cut off at once, before it is fixed"),
+    "acknowledged": _("Somebody has seen it"), "warned": _("The owner was warned"), "breached": _("Its time ran out"),
+    "escalated": _("It was escalated"),
 }  # fmt: skip
+
+
+@register.filter
+def target_words(target: SlaTarget) -> str:
+    """What a target is for, and how long it gives."""
+    return in_words(target)
+
+
+@register.filter
+def target_about(target: SlaTarget) -> str:
+    return about(target)
+
+
+@register.filter
+def weekday(day: str) -> str:
+    """The short name of `mon` … `sun`."""
+    return str(WEEKDAYS_ABBR[WEEK.index(day)])
+
+
+@register.filter
+def target_length(target: SlaTarget) -> str:
+    return length(target)
+
+
+@register.filter
+def clock_state(state: str) -> str:
+    """A state of a clock (`domain.sla.explaining`) in words."""
+    return gettext(STATES[state])
+
+
+@register.filter
+def clock_name(clock: str) -> str:
+    return str(ClockKind(clock).label)
 
 
 @register.filter

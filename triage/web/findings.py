@@ -1,13 +1,15 @@
 """One finding, and what a person does to it."""
 
 from collections.abc import Callable
+from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.timezone import now
+from django.utils.formats import date_format
+from django.utils.timezone import localtime, make_aware, now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
@@ -16,7 +18,8 @@ from triage.domain import lifecycle, queries, tickets, verification
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.ownership import assigning
-from triage.models import Finding, Status, Team, Verification
+from triage.domain.sla import clocks, explaining
+from triage.models import Containment, Finding, Status, Team, Verification
 from triage.web.filters import open_of
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, back_to, needs, nudge
@@ -107,6 +110,39 @@ def finding_ticket(request: PageRequest, number: int) -> HttpResponse:
     return _done(request, number, act)
 
 
+@require_POST
+@needs(Right.VIEW)
+def finding_clock(request: PageRequest, number: int) -> HttpResponse:
+    """Fields: `version` and one of `pause` (with `until`, a day, and `reason`), `resume` (`reason`), `acknowledge`, `contain` (with
+    `done` and `exploited`).
+    """
+
+    def act() -> str:
+        said: dict[str, Any] = {"finding": number, "actor": request.actor, "at": now(), "version": _version(request)}
+        if "pause" in request.POST:
+            until = _end_of(request.POST.get("until", ""))
+            clocks.pause(**said, until=until, reason=request.POST.get("reason", "")[:500])
+            return gettext("The clock stands until %(day)s.") % {"day": date_format(localtime(until), "DATE_FORMAT")}
+        if "resume" in request.POST:
+            clocks.resume(**said, reason=request.POST.get("reason", "")[:500])
+            return gettext("The clock runs on.")
+        if "contain" in request.POST:
+            clocks.contain(**said, done=request.POST.get("done", ""), exploited=request.POST.get("exploited", "unknown"))
+            return gettext("The containment is noted.")
+        clocks.acknowledge(**said)
+        return gettext("It is acknowledged.")
+
+    return _done(request, number, act)
+
+
+def _end_of(day: str) -> datetime:
+    """The end of a day as the person has it."""
+    try:
+        return make_aware(datetime.combine(date.fromisoformat(day), time.max))
+    except ValueError:
+        raise Invalid(_("“%(day)s” is no day. Choose one in the calendar."), day=day[:40]) from None
+
+
 def _done(request: PageRequest, number: int, act: Callable[[], str]) -> HttpResponse:
     """Do it, and back to where the form stood; or the finding as it is now, and why it was not done."""
     try:
@@ -129,6 +165,8 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
         "error": error.text if error else None,
         "code": code,
         "story": queries.story(found),
+        "duty": explaining.explain(found, actor=request.actor, at=now()),
+        "exploited": Containment.Exploited.choices,
         "queue": reverse("queue"),
         "links": {"asset": open_of(asset=found.asset.uid), "check": open_of(check=found.check_ref.key)},
         "controls": found.check_ref.controls.order_by("framework", "reference"),

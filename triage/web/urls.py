@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from triage.web import findings, health, imports, preferences, queue, scans, sign_in
+from triage.web import findings, health, imports, preferences, queue, scans, sign_in, sla
 
 
 class FindingNumber:
@@ -28,6 +28,9 @@ urlpatterns = [
     path("findings/<finding:number>/owner", findings.finding_owner, name="finding-owner"),
     path("findings/<finding:number>/verify", findings.finding_verify, name="finding-verify"),
     path("findings/<finding:number>/ticket", findings.finding_ticket, name="finding-ticket"),
+    path("findings/<finding:number>/clock", findings.finding_clock, name="finding-clock"),
+    path("sla", sla.sla, name="sla"),
+    path("sla/edit", sla.sla_edit, name="sla-edit"),
     path("scans", scans.scans, name="scans"),
     path("scans/<int:number>", scans.scan, name="scan"),
     path("scans/<int:number>/progress", scans.scan_progress, name="scan-progress"),

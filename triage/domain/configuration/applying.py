@@ -1,6 +1,7 @@
 """A configuration file compared with what is stored, applied, and written from it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import yaml
@@ -18,7 +19,7 @@ from triage.domain.configuration.sla import SlaPolicies
 from triage.domain.configuration.teams import Teams
 from triage.domain.ownership.resolving import Summary, resolve_all
 from triage.domain.ownership.surveying import Diff, preview
-from triage.domain.sla.drafts import PolicyDraft
+from triage.domain.sla.drafts import Applies, PolicyDraft
 from triage.domain.sla.policies import Plan
 from triage.models import Account, Calendar, OwnerRule, Team
 
@@ -76,9 +77,9 @@ def rehearse(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune
     return Applied(tuple(changes), preview=owners)
 
 
-def planned_policies(*, text: str, name: str = "YAML") -> Plan:
+def planned_policies(*, text: str, name: str = "YAML", sections: Sequence[str] = ()) -> Plan:
     """The policies of a file, with the calendars that it brings, to be tried. Raises WrongConfiguration."""
-    plans = _plans(text, name, prune=False)
+    plans = _plans(text, name, prune=False, sections=sections)
     plan: dict[str, list[Change]] = {section.name: changes for section, changes in plans}
     stored = {"calendars": Calendars().stored(), "sla": SlaPolicies().stored()}
     return Plan(
@@ -91,6 +92,27 @@ def planned_policies(*, text: str, name: str = "YAML") -> Plan:
             for change in plan.get("calendars", ())
         ],
     )
+
+
+def exported_duty() -> str:
+    """Calendars and policies as a file: what the page of the deadlines edits."""
+    sections: tuple[Section, ...] = (Calendars(), SlaPolicies())
+    whole = {section.name: section.export(section.stored()) for section in sections}
+    return yaml.dump(whole, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def apply_duty(*, text: str, applies: Applies, actor: Actor, at: datetime, reason: str = "") -> list[Change]:
+    """Publish the calendars and policies of the text that differ, as chosen whatever they say. Raises as `compare` does."""
+    actor.demand(Right.CONFIGURE)
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason) as log:
+        _lock()
+        changes = []
+        for section, planned in _plans(text, "YAML", prune=False, sections=("calendars", "sla")):
+            chosen = [replace(change, after={**change.after, "apply_to": applies.value}) for change in planned]
+            if chosen:
+                section.write(chosen, log, at=at)
+            changes += chosen
+    return changes
 
 
 def written(policy: PolicyDraft) -> str:
@@ -110,8 +132,7 @@ def export(*, actor: Actor) -> str:
 
 def _write(text: str, name: str, *, actor: Actor, at: datetime, prune: bool, reason: str) -> list[Change]:
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason) as log:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        _lock()
         plans = _plans(text, name, prune=prune)
         for section, changes in plans:
             if changes:
@@ -119,10 +140,15 @@ def _write(text: str, name: str, *, actor: Actor, at: datetime, prune: bool, rea
     return [change for _section, changes in plans for change in changes]
 
 
-def _plans(text: str, name: str, *, prune: bool) -> list[tuple[Section, list[Change]]]:
-    """The sections that the file has, each with its changes."""
+def _lock() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+
+
+def _plans(text: str, name: str, *, prune: bool, sections: Sequence[str] = ()) -> list[tuple[Section, list[Change]]]:
+    """The sections that the file has, each with its changes. `sections`: those that it may have, all if none are named."""
     document = Document()
-    root = document.mapping(compose(text), ("version", *(section.name for section in SECTIONS)), name)
+    root = document.mapping(compose(text), ("version", *(sections or (section.name for section in SECTIONS))), name)
     if "version" in root:
         document.choice(root["version"], (VERSION,), where="version")
     stored = {section.name: section.stored() for section in SECTIONS if section.name in root}

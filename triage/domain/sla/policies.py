@@ -93,10 +93,17 @@ def tried(plan: Plan, *, at: datetime) -> Iterator[None]:
         with recording(actor="preview", at=at, door="preview") as log:
             for calendar in plan.bringing:
                 calendars.publish(calendar, log=log, at=at)
-            for draft in plan.policies:
+            for draft in _with_followers(plan):
                 write(draft, actor="preview", at=at, applies=Applies.OPEN, reason="")
         yield
         transaction.set_rollback(True)
+
+
+def _with_followers(plan: Plan) -> list[PolicyDraft]:
+    """The plan's policies, and those in force that use a calendar which it brings."""
+    brought, named_ = {calendar.slug for calendar in plan.bringing}, {draft.slug for draft in plan.policies}
+    others = [drafted(version) for version in in_force() if brought and version.policy.slug not in named_]
+    return [*plan.policies, *(draft for draft in others if any(target.calendar in brought for target in draft.targets))]
 
 
 def follow(calendar: CalendarVersion, *, log: Recording, at: datetime, applies: Applies) -> list[Published]:

@@ -10,9 +10,19 @@ STATES = {
 }  # fmt: skip
 
 
+# Who a ladder tells, as templates say it.
+WHOM = (gettext_noop("owner"), gettext_noop("lead"), gettext_noop("security"))
+
+
 def in_words(target: SlaTarget) -> str:
     """A target on a line: what it is for, and how long."""
-    about = [
+    calendar = f" ({target.calendar})" if target.calendar else ""
+    return f"{about(target)}: {length(target)}{calendar}"
+
+
+def about(target: SlaTarget) -> str:
+    """What a target is for."""
+    parts = [
         str(ClockKind(target.clock).label),
         str(Severity(target.severity).label) if target.severity else "",
         str(Environment(target.environment).label) if target.environment else "",
@@ -20,8 +30,7 @@ def in_words(target: SlaTarget) -> str:
         "" if target.exposure is None else gettext("exposed") if target.exposure else gettext("not exposed"),
         target.framework,
     ]
-    calendar = f" ({target.calendar})" if target.calendar else ""
-    return f"{' · '.join(filter(None, about))}: {length(target)}{calendar}"
+    return " · ".join(filter(None, parts))
 
 
 def length(target: SlaTarget) -> str:

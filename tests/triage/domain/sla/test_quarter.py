@@ -76,7 +76,9 @@ def test_warned_breached_escalated_once_each(office):
 
     # Half of 18 h is 9 h: Tuesday 10:00. 14.4 h: Tuesday 15:24, noticed at 16:00. 27 h: Thursday 10:00.
     assert told(row) == [(50, paris(9, 8, 10)), (80, paris(9, 8, 16)), (100, paris(9, 9, 10)), (150, paris(9, 10, 10))]
-    kinds = Event.objects.filter(subject="finding", subject_id=row.pk, kind__in=["warned", "breached", "escalated"]).order_by("seq")
+    kinds = Event.objects.filter(subject="finding", subject_id=row.pk, kind__in=["warned", "breached", "escalated"]).order_by(
+        "seq"
+    )
     assert [(event.kind, event.after["percent"], event.after["tell"]) for event in kinds] == [
         ("warned", 50, ["owner"]), ("warned", 80, ["owner"]), ("breached", 100, ["owner", "lead"]),
         ("escalated", 150, ["lead", "security"]),

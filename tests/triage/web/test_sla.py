@@ -1,0 +1,157 @@
+"""Deadlines: what was kept, what is in force, and the change of a policy with its consequences."""
+
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils.timezone import now
+
+from tests.factories import change, finding, person, team
+from triage.domain.audit import recording
+from triage.domain.sla import clocks
+from triage.domain.sla.presets import PRESETS
+from triage.models import Containment, Event, Finding, SlaVersion
+
+POLICY = """
+calendars:
+  office: {time_zone: Europe/Paris, hours: {weekdays: ["09:00-18:00"]}, holidays: FR-57, closures: [2026-12-24]}
+sla:
+  default:
+    targets:
+      - {severity: critical, within: 1 hour}
+      - {severity: high, within: 8 business hours, calendar: office}
+"""
+
+
+@pytest.fixture
+def administrator(client, db):
+    user = person("ada@example.com", "administrator", name="Ada")
+    client.force_login(user)
+    return user
+
+
+def running(**columns) -> Finding:
+    at = now() - timedelta(hours=columns.pop("hours", 5))
+    row = finding(at=at, due_at=None, owner=team("web"), **columns)
+    with recording(actor="worker", at=at, door="task"):
+        clocks.restart([row.pk], at=at)
+    row.refresh_from_db()
+    return row
+
+
+def test_the_page_says_what_was_kept_and_what_is_in_force(client, viewer):
+    running(hours=80)
+    page = client.get(reverse("sla"))
+    assert page.status_code == 200
+    text = page.content.decode()
+    assert "0.0 %" in text
+    assert "Missed dates" in text
+    assert "72 hours" in text
+    assert "Change policies" not in text
+
+
+def test_without_anything_it_says_so(client, viewer):
+    text = client.get(reverse("sla")).content.decode()
+    assert "No date came due" in text
+    assert "No policy is in force yet" in text
+
+
+def test_strangers_see_nothing_and_viewers_change_nothing(client, stranger):
+    assert client.get(reverse("sla")).status_code == 403
+    client.force_login(person("vic@example.com", "viewer"))
+    assert client.get(reverse("sla-edit")).status_code == 403
+    assert client.post(reverse("sla-edit"), {"text": POLICY, "publish": "1"}).status_code == 403
+    assert not SlaVersion.objects.filter(number=2).exists()
+
+
+def test_the_consequences_are_shown_before_anything_is_published(client, administrator):
+    row = running()
+    assert client.get(reverse("sla-edit")).content.decode().count("72 hours") >= 2
+
+    shown = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", "applies": "open"})
+
+    assert "1 would get another date, 1 would be late at once" in shown.content.decode()
+    row.refresh_from_db()
+    assert (str(row.sla), SlaVersion.objects.count()) == ("Default v1", 1)
+
+    done = client.post(reverse("sla-edit"), {"text": POLICY, "publish": "1", "applies": "open", "reason": "agreed"}, follow=True)
+
+    assert "Published: office, default." in done.content.decode()
+    row.refresh_from_db()
+    assert str(row.sla) == "Default v2"
+    assert row.due_at == row.clock_from + timedelta(hours=1)
+    assert row.due_original == row.clock_from + timedelta(hours=72)
+    told = Event.objects.get(subject="sla", kind="published", after__version=2)
+    assert told.actor == administrator.actor
+    again = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1"})
+    assert "nothing would change" in again.content.decode()
+
+
+def test_what_is_wrong_is_said_with_its_line_and_kept_in_the_form(client, administrator):
+    wrong = POLICY.replace("1 hour}", "soon}").replace("calendar: office}", "calendar: offce}")
+    page = client.post(reverse("sla-edit"), {"text": wrong, "publish": "1"})
+    assert page.status_code == 400
+    text = page.content.decode()
+    assert "Line 7: “soon” is no length of time" in text
+    assert "Line 8: there is no calendar “offce”" in text
+    assert "within: soon" in text
+    assert "teams" in client.post(reverse("sla-edit"), {"text": "teams: []", "publish": "1"}).content.decode()
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_each_preset_can_be_published_as_it_is(client, administrator, preset):
+    text = client.get(reverse("sla-edit"), {"preset": preset}).context["text"]
+    assert client.post(reverse("sla-edit"), {"text": text, "publish": "1"}).status_code == 302
+    assert SlaVersion.objects.filter(policy__slug=preset).exists()
+
+
+def test_a_clock_is_paused_and_resumed_from_the_page(client, triager):
+    row = running()
+    where = reverse("finding-clock", args=[row.pk])
+    until = (now() + timedelta(days=3)).date().isoformat()
+
+    done = client.post(where, {"version": row.version, "pause": "1", "until": until, "reason": "frozen"}, follow=True)
+
+    assert "The clock stands until" in done.content.decode()
+    row.refresh_from_db()
+    assert (row.due_at, row.paused_at is not None) == (None, True)
+    page = client.get(reverse("finding", args=[row.pk])).content.decode()
+    assert "The clock stands" in page
+    assert "frozen" in page
+
+    client.post(where, {"version": row.version, "resume": "1"})
+    row.refresh_from_db()
+    assert row.paused_at is None
+    assert row.due_at > row.due_original
+
+    stale = client.post(where, {"version": 1, "pause": "1", "until": until, "reason": "again"})
+    assert stale.status_code == 409
+    bad = client.post(where, {"version": row.version, "pause": "1", "until": "soon", "reason": "again"})
+    assert "is no day" in bad.content.decode()
+
+
+def test_an_exposure_is_contained_and_seen_from_the_page(client, contributor):
+    row = running()
+    row.check_ref.exposes = True
+    row.check_ref.save(update_fields=["exposes"])
+    page = client.get(reverse("finding", args=[row.pk])).content.decode()
+    assert "Contain" in page
+    assert "Pause the clock" not in page
+    where = reverse("finding-clock", args=[row.pk])
+    client.post(where, {"version": row.version, "contain": "1", "done": "Closed it", "exploited": "no"})
+    kept = Containment.objects.get()
+    assert (kept.done, kept.exploited, kept.actor) == ("Closed it", "no", contributor.actor)
+    row.refresh_from_db()
+    assert row.acknowledged_at is not None
+    assert "Closed it" in client.get(reverse("finding", args=[row.pk])).content.decode()
+    # Another team's finding is none of theirs.
+    other = change(row, team=team("payments"))
+    assert client.post(where, {"version": other.version, "acknowledge": "1"}).status_code == 403
+
+
+def test_the_page_of_a_finding_says_why_it_is_due(client, viewer):
+    row = running()
+    page = client.get(reverse("finding", args=[row.pk])).content.decode()
+    assert "Why this date" in page
+    assert "Remediate · Critical: 72 hours" in page
+    assert "50 %" in page
