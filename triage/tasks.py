@@ -15,7 +15,6 @@ from django_q.tasks import async_task
 
 from triage.domain import evidence, ingest, outbox, tickets, verification
 from triage.domain.search import facets, words
-from triage.domain.sets import CHUNK
 from triage.domain.sla import notices
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
@@ -56,7 +55,7 @@ def verify_waiting() -> None:
 
 def look_at_clocks() -> None:
     """Tell what clocks have reached: warnings, breaches, escalations; and let pauses end that are over."""
-    while notices.look(at=now()) == CHUNK:
+    while notices.look(at=now()) == notices.LOOKED_AT:
         alive()
 
 

@@ -15,11 +15,12 @@ from django.db import connection
 from triage.domain import access
 from triage.domain.audit import Recording, recording
 from triage.domain.calendars import BeyondCalendar, Span, micros, moment
-from triage.domain.sets import CHUNK
 from triage.domain.sla import clocks
 from triage.domain.sla.drafts import BREACH, Rung
 from triage.domain.sla.targets import Circumstances, Due, Rule, Targets
 from triage.models import ClockEntry, ClockKind, Finding, SlaNotice, SlaVersion, Status
+
+LOOKED_AT = 2_000  # findings at once: they are locked meanwhile, and people should not wait
 
 
 def kind_of(percent: int) -> str:
@@ -95,7 +96,7 @@ def circumstances(finding: Finding, targets: Targets) -> Circumstances:
     )  # fmt: skip
 
 
-def look(*, at: datetime, limit: int = CHUNK) -> int:
+def look(*, at: datetime, limit: int = LOOKED_AT) -> int:
     """Tell what is due to be told, let pauses end that are over, and note when to look again; how many findings were looked at.
 
     One transaction: what was told is written with it, so that a worker that dies has told nothing. Any number of workers may look.

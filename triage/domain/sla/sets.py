@@ -28,9 +28,9 @@ _MICROS = "(extract(epoch FROM {}) * 1000000)::bigint"
 
 # Open µs of the rule's calendar until then.
 _OPEN = """(SELECT i.before + least({0}, i.closes) - i.opens AS open FROM triage_openinterval i
-        WHERE i.version_id = f.calendar AND i.opens <= {0} ORDER BY i.opens DESC LIMIT 1)"""
+        WHERE f.unit = 'business_hours' AND i.version_id = f.calendar AND i.opens <= {0} ORDER BY i.opens DESC LIMIT 1)"""
 # The last second of the day that comes `amount` days after the start, and a day more for each day of pause that began.
-_LAST_SECOND = """(SELECT d.starts - 1000000 AS at FROM triage_calendarday d WHERE d.version_id = {0}.calendar
+_LAST_SECOND = """(SELECT d.starts - 1000000 AS at FROM triage_calendarday d WHERE {0}.unit = 'days' AND d.version_id = {0}.calendar
         AND d.number = coalesce((SELECT b.number FROM triage_calendarday b WHERE b.version_id = {0}.calendar
             AND b.starts <= {0}.start ORDER BY b.starts DESC LIMIT 1), 0)
             + {0}.amount + ({1} + 86399999999) / 86400000000 + 1)"""
@@ -60,9 +60,9 @@ WITH rules AS MATERIALIZED (
         CASE WHEN f.unit = 'business_hours' THEN coalesce(since.open, 0) - coalesce(begun.open, 0) ELSE s.since - f.start END AS passed
     FROM fitting f JOIN (SELECT finding_id, started_at, {_MICROS.format("lower(span)")} AS since,
             {_MICROS.format("upper(span)")} AS until FROM spans) s ON s.finding_id = f.id AND s.started_at = f.start_at
-    LEFT JOIN LATERAL {_OPEN.format("f.start")} begun ON f.unit = 'business_hours'
-    LEFT JOIN LATERAL {_OPEN.format("s.since")} since ON f.unit = 'business_hours'
-    LEFT JOIN LATERAL {_OPEN.format("s.until")} upto ON f.unit = 'business_hours'
+    LEFT JOIN LATERAL {_OPEN.format("f.start")} begun ON true
+    LEFT JOIN LATERAL {_OPEN.format("s.since")} since ON true
+    LEFT JOIN LATERAL {_OPEN.format("s.until")} upto ON true
     WHERE f.clock = 'remediate'
 ), paused AS MATERIALIZED (
     -- A pause counts while the time is not over yet: outside of pauses, less than the target had passed when it began.
@@ -72,7 +72,7 @@ WITH rules AS MATERIALIZED (
             OVER (PARTITION BY s.id, s.number ORDER BY s.since ROWS UNBOUNDED PRECEDING) AS counts
         FROM (SELECT *, coalesce(sum(length) OVER (PARTITION BY id, number ORDER BY since
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::bigint AS earlier FROM stood) s
-        LEFT JOIN LATERAL {_LAST_SECOND.format("s", "s.earlier")} ending ON s.unit = 'days'
+        LEFT JOIN LATERAL {_LAST_SECOND.format("s", "s.earlier")} ending ON true
     ) counted GROUP BY 1, 2
 ), dated AS (
     SELECT f.id, f.clock, f.number, f.version, CASE f.unit
@@ -80,12 +80,12 @@ WITH rules AS MATERIALIZED (
         WHEN 'business_hours' THEN closing.at
         ELSE ending.at END AS due
     FROM fitting f LEFT JOIN paused p ON p.id = f.id AND p.number = f.number
-    LEFT JOIN LATERAL {_OPEN.format("f.start")} begun ON f.unit = 'business_hours'
+    LEFT JOIN LATERAL {_OPEN.format("f.start")} begun ON true
     LEFT JOIN LATERAL (SELECT CASE WHEN i.opens + total.open - i.before <= i.closes THEN i.opens + total.open - i.before END AS at
         FROM (SELECT coalesce(begun.open, 0) + f.amount * 3600000000 + coalesce(p.paused, 0) AS open) total,
-        LATERAL (SELECT * FROM triage_openinterval i WHERE i.version_id = f.calendar AND i.before < total.open
-            ORDER BY i.before DESC LIMIT 1) i) closing ON f.unit = 'business_hours'
-    LEFT JOIN LATERAL {_LAST_SECOND.format("f", "coalesce(p.paused, 0)")} ending ON f.unit = 'days'
+        LATERAL (SELECT * FROM triage_openinterval i WHERE f.unit = 'business_hours' AND i.version_id = f.calendar AND i.before < total.open
+            ORDER BY i.before DESC LIMIT 1) i) closing ON true
+    LEFT JOIN LATERAL {_LAST_SECOND.format("f", "coalesce(p.paused, 0)")} ending ON true
 ), best AS (
     SELECT DISTINCT ON (id, clock) id, clock, version, due FROM dated ORDER BY id, clock, due NULLS FIRST, number
 )"""
