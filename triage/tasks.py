@@ -14,13 +14,14 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from triage.domain import evidence, ingest, outbox, tickets, verification
+from triage.domain.exceptions import keeping
 from triage.domain.search import facets, words
 from triage.domain.sla import notices
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
 NUDGED = 5
 HEARTBEAT = "worker.heartbeat"
-MINUTES = {"sweep": 1, "look_at_clocks": 1, "reconcile_tickets": 2, "tidy": 10}
+MINUTES = {"sweep": 1, "look_at_clocks": 1, "look_at_exceptions": 1, "reconcile_tickets": 2, "tidy": 10}
 READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
 
@@ -39,6 +40,7 @@ def alive() -> datetime:
 
 def run_import(scan_id: int) -> None:
     ingest.run(scan_id, clock=alive)
+    nudge("look_at_exceptions")
     nudge("tidy")
     nudge("follow_tickets")
 
@@ -57,6 +59,11 @@ def look_at_clocks() -> None:
     """Tell what clocks have reached: warnings, breaches, escalations; and let pauses end that are over."""
     while notices.look(at=now()) == notices.LOOKED_AT:
         alive()
+
+
+def look_at_exceptions() -> None:
+    """End exceptions that are over or void, cover what came later, tell which end soon."""
+    keeping.look(at=now())
 
 
 def drain_outbox() -> None:

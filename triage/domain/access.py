@@ -29,7 +29,8 @@ RIGHTS: dict[str, frozenset[Right]] = {
     Role.VIEWER: frozenset({Right.VIEW}),
     Role.CONTRIBUTOR: frozenset({Right.VIEW, Right.CLAIM, Right.VERIFY}),  # the last two in the own team alone
     Role.TRIAGER: frozenset({Right.VIEW, Right.TRIAGE, Right.CLAIM, Right.VERIFY, Right.IMPORT}),
-    Role.APPROVER: frozenset({Right.VIEW, Right.APPROVE}),
+    Role.APPROVER: frozenset({Right.VIEW, Right.APPROVE}),  # up to high; exceptions.deciding.RANKS
+    Role.SENIOR_APPROVER: frozenset({Right.VIEW, Right.APPROVE}),
     Role.AUDITOR: frozenset({Right.VIEW, Right.AUDIT}),
     Role.ADMINISTRATOR: frozenset(Right),
 }

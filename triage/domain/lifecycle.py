@@ -112,6 +112,19 @@ def judge(findings: Iterable[int], *, at: datetime) -> list[int]:
     return changed
 
 
+def decide(findings: Iterable[int], *, to: str, at: datetime) -> list[int]:
+    """An exception or an attestation covers them: along BY_DECISION. Inside a recording, which pauses their clocks too."""
+    before = [status for status, after in BY_DECISION.items() if to in after]
+    return _update(findings, Q(status__in=before), status=to, claimed_at=None, verify_due=None, changed_at=at)
+
+
+def readmit(findings: Iterable[int], *, at: datetime) -> list[int]:
+    """What covered them is over: open again, or to be attested again. Inside a recording, which lets their clocks run on."""
+    ids = list(findings)
+    back = _update(ids, Q(status__in=(S.ACCEPTED, S.FALSE_POSITIVE)), status=S.OPEN, changed_at=at)
+    return back + _update(ids, Q(status=S.ATTESTED), status=S.MANUAL, changed_at=at)
+
+
 def vanish(findings: Iterable[int], *, at: datetime) -> list[int]:
     """A complete scan that covered it did not name it: *unreported*. Not fixed: the clock runs on. Inside a recording."""
     return _update(

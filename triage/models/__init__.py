@@ -6,6 +6,7 @@ from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenI
 from triage.models.check import Check, CheckControl, Control
 from triage.models.connection import Connection
 from triage.models.event import Event
+from triage.models.exception import ExceptionItem, ExceptionKind, ExceptionState, RiskException
 from triage.models.finding import (
     TO_FIX,
     CheckCounter,
@@ -56,6 +57,9 @@ __all__ = [
     "Environment",
     "Event",
     "Evidence",
+    "ExceptionItem",
+    "ExceptionKind",
+    "ExceptionState",
     "Exposure",
     "Finding",
     "FindingAlias",
@@ -69,6 +73,7 @@ __all__ = [
     "OwnerRule",
     "OwnerTrail",
     "Presence",
+    "RiskException",
     "Role",
     "RoleGrant",
     "Scan",

@@ -49,6 +49,7 @@ class Role(models.TextChoices):
     CONTRIBUTOR = "contributor", _("Contributor of a team")
     TRIAGER = "triager", _("Triager")
     APPROVER = "approver", _("Approver")
+    SENIOR_APPROVER = "senior_approver", _("Senior approver")
     AUDITOR = "auditor", _("Auditor")
     ADMINISTRATOR = "administrator", _("Administrator")
 
