@@ -153,7 +153,10 @@ EVENT_WORDS = {
     "ticket declined": _("The ticket was declined over there"), "checked": _("Checked again: nothing changed"),
     "paused": _("The clock is paused"), "resumed": _("The clock runs again"), "contained": _("Cut off at once, before it is fixed"),
     "acknowledged": _("Somebody has seen it"), "warned": _("The owner was warned"), "breached": _("Its time ran out"),
-    "escalated": _("It was escalated"),
+    "escalated": _("It was escalated"), "exception asked": _("An exception was asked for"), "requested": _("Asked for"),
+    "approved": _("Allowed"), "refused": _("Refused"), "revoked": _("Ended before its time"), "withdrawn": _("Withdrawn"),
+    "expired": _("Its end was reached"), "voided": _("Void: the risk changed"), "fixed": _("Fixed meanwhile"),
+    "ends soon": _("It ends soon"), "covered": _("Covers findings that came later"),
 }  # fmt: skip
 
 

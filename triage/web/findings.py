@@ -1,7 +1,6 @@
 """One finding, and what a person does to it."""
 
 from collections.abc import Callable
-from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -9,7 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.formats import date_format
-from django.utils.timezone import localtime, make_aware, now
+from django.utils.timezone import localtime, now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
@@ -17,9 +16,11 @@ from django.views.decorators.http import require_POST, require_safe
 from triage.domain import lifecycle, queries, tickets, verification
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
+from triage.domain.exceptions import registering
 from triage.domain.ownership import assigning
 from triage.domain.sla import clocks, explaining
 from triage.models import Containment, Finding, Status, Team, Verification
+from triage.web.days import end_of
 from triage.web.filters import open_of
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, back_to, needs, nudge
@@ -120,7 +121,7 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
     def act() -> str:
         said: dict[str, Any] = {"finding": number, "actor": request.actor, "at": now(), "version": _version(request)}
         if "pause" in request.POST:
-            until = _end_of(request.POST.get("until", ""))
+            until = end_of(request.POST.get("until", ""))
             clocks.pause(**said, until=until, reason=request.POST.get("reason", "")[:500])
             return gettext("The clock stands until %(day)s.") % {"day": date_format(localtime(until), "DATE_FORMAT")}
         if "resume" in request.POST:
@@ -133,14 +134,6 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
         return gettext("It is acknowledged.")
 
     return _done(request, number, act)
-
-
-def _end_of(day: str) -> datetime:
-    """The end of a day as the person has it."""
-    try:
-        return make_aware(datetime.combine(date.fromisoformat(day), time.max))
-    except ValueError:
-        raise Invalid(_("“%(day)s” is no day. Choose one in the calendar."), day=day[:40]) from None
 
 
 def _done(request: PageRequest, number: int, act: Callable[[], str]) -> HttpResponse:
@@ -167,6 +160,7 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
         "story": queries.story(found),
         "duty": explaining.explain(found, actor=request.actor, at=now()),
         "exploited": Containment.Exploited.choices,
+        "exceptions": registering.of_finding(found.pk),
         "queue": reverse("queue"),
         "links": {"asset": open_of(asset=found.asset.uid), "check": open_of(check=found.check_ref.key)},
         "controls": found.check_ref.controls.order_by("framework", "reference"),
@@ -191,4 +185,5 @@ def shown_of(request: PageRequest, found: Finding, *, next_page: str) -> dict[st
         "teams": Team.objects.filter(archived_at=None),
         "can_verify": verification.fitting(found.check_ref.scanner, found.check_ref.key) is not None,
         "can_ticket": found.is_open,
+        "can_except": found.is_open or found.status == Status.MANUAL,
     }

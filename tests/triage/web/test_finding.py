@@ -57,7 +57,7 @@ def test_the_page_costs_the_same_for_any_history(client, triager, count, django_
 
     # session, person, rights; finding, events, tickets, verifications, clock, people, scopes, same asset, same check, teams in
     # the history; teams to choose from, controls
-    with django_assert_num_queries(21):
+    with django_assert_num_queries(22):
         answer = client.get(f"/findings/{row}")
 
     assert len(answer.context["story"].timeline) == count + 1

@@ -69,7 +69,7 @@ class Command(TriageCommand):
         writer = csv.writer(_Lines(self._raw()))
         writer.writerow(FIELDS)
         for row in rows(_some(found, limit), at=at):
-            writer.writerow([_cell(row[name]) for name in FIELDS])
+            writer.writerow([safe_cell(row[name]) for name in FIELDS])
 
     def _table(self, found: Any, at: datetime, limit: int | None) -> None:
         limit = LIMIT if limit is None else limit
@@ -115,7 +115,7 @@ def _some(found: Any, limit: int | None) -> Iterator[Finding]:
     return iterator
 
 
-def _cell(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
     """A cell that a spreadsheet doesn't take for a formula."""
     return "'" + value if isinstance(value, str) and value.startswith(FORMULA) else value
 

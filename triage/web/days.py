@@ -1,0 +1,16 @@
+"""Days as people choose them in a form."""
+
+from datetime import date, datetime, time
+
+from django.utils.timezone import make_aware
+from django.utils.translation import gettext_noop as _
+
+from triage.domain.errors import Invalid
+
+
+def end_of(day: str) -> datetime:
+    """The end of a day in the person's time zone. Raises Invalid."""
+    try:
+        return make_aware(datetime.combine(date.fromisoformat(day), time.max))
+    except ValueError:
+        raise Invalid(_("“%(day)s” is no day. Choose one in the calendar."), day=day[:40]) from None
