@@ -13,7 +13,9 @@ from django.utils.timezone import now
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from triage.domain import evidence, ingest, outbox, tickets, verification
+from triage.domain import evidence, ingest, outbox, risk, tickets, verification
+from triage.domain.access import worker
+from triage.domain.audit import recording
 from triage.domain.exceptions import keeping
 from triage.domain.search import facets, words
 from triage.domain.sla import notices
@@ -21,7 +23,7 @@ from triage.domain.sla import notices
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
 NUDGED = 5
 HEARTBEAT = "worker.heartbeat"
-MINUTES = {"sweep": 1, "look_at_clocks": 1, "look_at_exceptions": 1, "reconcile_tickets": 2, "tidy": 10}
+MINUTES = {"sweep": 1, "look_at_clocks": 1, "look_at_exceptions": 1, "reconcile_tickets": 2, "tidy": 10, "grow_older": 720}
 READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
 
@@ -93,6 +95,13 @@ def sweep() -> None:
         nudge("verify_waiting")
     if outbox.due(at):
         nudge("drain_outbox")
+
+
+def grow_older() -> None:
+    """Scores count for how long a finding has been known."""
+    at = now()
+    with recording(actor=worker().name, at=at, door=worker().door):
+        risk.grow_older(at=at)
 
 
 def tidy() -> None:

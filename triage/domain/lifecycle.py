@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_noop as _
 
-from triage.domain import sla
+from triage.domain import risk, sla
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.errors import NotAllowed
@@ -147,6 +147,8 @@ def reopen(findings: Iterable[int], *, at: datetime) -> list[int]:
         acknowledged_at=None, contained_at=None, regressions=F("regressions") + 1, changed_at=at,
     )  # fmt: skip
     sla.restart(changed, at=at)
+    for ids in chunks(changed):
+        risk.rescore(ids, at=at)
     return changed
 
 

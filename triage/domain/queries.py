@@ -140,7 +140,9 @@ class FindingStory:
 
 def finding(number: int) -> Finding:
     """The finding of that number, or the one that it was merged into. Raises NotFound."""
-    rows = Finding.objects.select_related(*ROW, "asset__tag_set", "trail__team", "assignee", "sla__policy", "first_scan", "place")
+    rows = Finding.objects.select_related(
+        *ROW, "asset__tag_set", "asset__application", "trail__team", "assignee", "sla__policy", "first_scan", "place"
+    )
     found = rows.filter(pk=number).first()
     if found is None:
         alias = FindingAlias.objects.filter(name=f"F-{number:06d}").first()

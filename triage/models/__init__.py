@@ -1,6 +1,7 @@
 """What is kept. One file for one noun; reads chain on querysets, verbs live in `triage.domain`."""
 
 from triage.models.account import Account, Criticality, Environment
+from triage.models.application import Application, DataClass, Vulnerability
 from triage.models.asset import Asset, AssetSearch, AssetTags, Exposure, TagSet
 from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenInterval
 from triage.models.check import Check, CheckControl, Control
@@ -34,6 +35,7 @@ __all__ = [
     "TO_FIX",
     "Account",
     "ApiToken",
+    "Application",
     "Asset",
     "AssetSearch",
     "AssetTags",
@@ -54,6 +56,7 @@ __all__ = [
     "Counter",
     "Criticality",
     "DailyCount",
+    "DataClass",
     "Environment",
     "Event",
     "Evidence",
@@ -95,4 +98,5 @@ __all__ = [
     "TicketItem",
     "User",
     "Verification",
+    "Vulnerability",
 ]

@@ -46,6 +46,9 @@ class Asset(models.Model):
     tags_since = models.DateTimeField()
     environment = models.CharField(max_length=10, choices=Environment, blank=True)
     criticality = models.SmallIntegerField(choices=Criticality, default=Criticality.UNKNOWN)
+    application = models.ForeignKey(
+        "triage.Application", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="assets"
+    )
     exposure = models.SmallIntegerField(choices=Exposure, default=Exposure.UNKNOWN)
     team = models.ForeignKey("triage.Team", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="assets")
     trail = models.ForeignKey("triage.OwnerTrail", models.PROTECT, db_constraint=False, db_index=False)

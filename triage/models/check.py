@@ -22,7 +22,9 @@ class Control(models.Model):
 
 
 class Check(models.Model):
-    """`severity`: as the scanner last said. `digest`: of the description, to see a change. `words`: for text search."""
+    """`severity`: as the scanner last said. `digest`: of the description, to see a change. `threat`: points for a CVE in its key
+    that is exploited or likely to be (domain.risk). `words`: for text search.
+    """
 
     scanner = models.CharField(max_length=80)
     key = models.CharField(max_length=500)
@@ -40,6 +42,7 @@ class Check(models.Model):
     weaknesses = ArrayField(models.TextField(), default=list, blank=True)
     references = ArrayField(models.TextField(), default=list, blank=True)
     exposes = models.BooleanField(default=False)
+    threat = models.SmallIntegerField(db_default=0)
     controls = models.ManyToManyField(Control, through="CheckControl", related_name="checks")
     digest = models.BinaryField(max_length=16)
     words = SearchVectorField(null=True)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import lifecycle, queries, tickets, verification
+from triage.domain import lifecycle, queries, risk, tickets, verification
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.exceptions import registering
@@ -158,6 +158,7 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
         "error": error.text if error else None,
         "code": code,
         "story": queries.story(found),
+        "factors": risk.factors(found, at=now()),
         "duty": explaining.explain(found, actor=request.actor, at=now()),
         "exploited": Containment.Exploited.choices,
         "exceptions": registering.of_finding(found.pk),

@@ -11,6 +11,7 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.configuration import calendars, sla
 from triage.domain.configuration.accounts import Accounts
+from triage.domain.configuration.applications import ApplicationsSection
 from triage.domain.configuration.calendars import Calendars
 from triage.domain.configuration.document import Document, compose, is_null
 from triage.domain.configuration.rules import OwnerRules
@@ -25,8 +26,8 @@ from triage.models import Account, Calendar, OwnerRule, Team
 
 VERSION = "1"
 # In the order in which they are written: what is referred to comes first.
-SECTIONS: tuple[Section, ...] = (Teams(), Accounts(), OwnerRules(), Calendars(), SlaPolicies())
-OF_OWNERS = frozenset({"teams", "accounts", "owner_rules"})  # sections that decide who owns what
+SECTIONS: tuple[Section, ...] = (Teams(), Accounts(), ApplicationsSection(), OwnerRules(), Calendars(), SlaPolicies())
+OF_OWNERS = frozenset({"teams", "accounts", "applications", "owner_rules"})  # sections that decide who owns what
 LOCK = 0x636F6E666967  # advisory lock: two files are applied one after the other
 
 HEADER = """\

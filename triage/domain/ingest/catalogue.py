@@ -9,6 +9,7 @@ from datetime import datetime
 
 from django.db import connection
 
+from triage.domain.applications import Applications
 from triage.domain.ingest.checks import KnownCheck, checks_of, described, link_controls, write_checks
 from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.identity import account_uid
@@ -39,6 +40,7 @@ class Catalogue:
         self.scanner = scanner
         self.at = at
         self.chain = Chain.load(hold=True)
+        self.applications = Applications.load()
         self.accounts: dict[AccountInfo, KnownAccount] = {}
         self.checks: dict[CheckInfo, KnownCheck] = {}
         self._accounts: dict[tuple[str, str], KnownAccount] = {}

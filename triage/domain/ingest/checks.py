@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db import connection
 
+from triage.domain import threat
 from triage.domain.ingest import copying
 from triage.domain.ingest.cleaning import one_line, prose
 from triage.domain.interning import as_json, digest
@@ -42,7 +43,7 @@ _WRITE = (
     f"INSERT INTO triage_check AS c (scanner, updated_at, {_NAMES}, words)"
     f" SELECT %s, %s, {_VALUES}, {_WORDS} FROM json_to_recordset(%s) AS r({_DECLARED})"
     f" ON CONFLICT (scanner, key) DO UPDATE SET {_CHANGED}"
-    " RETURNING id, key, service, digest, exposes"
+    " RETURNING id, key, service, digest, exposes, threat"
 )
 
 
@@ -56,11 +57,12 @@ class KnownCheck:
     service: str
     digest: bytes
     exposes: bool
+    threat: int = 0
 
 
 def checks_of(scanner: str) -> dict[str, KnownCheck]:
     """All checks of a scanner, by key."""
-    rows = Check.objects.filter(scanner=scanner).values_list("pk", "key", "service", "digest", "exposes")
+    rows = Check.objects.filter(scanner=scanner).values_list("pk", "key", "service", "digest", "exposes", "threat")
     return {row[1]: _known(scanner, row) for row in rows}
 
 
@@ -71,14 +73,16 @@ def write_checks(scanner: str, wanted: Mapping[str, tuple[CheckInfo, Severity]],
         rows = [_row(key, info, severity) for key, (info, severity) in chunk]
         with connection.cursor() as cursor:
             cursor.execute(_WRITE, [scanner, at, as_json(rows)])
-            for row in cursor.fetchall():
-                written[row[1]] = _known(scanner, row)
+            found = cursor.fetchall()
+        threats = threat.of_checks({row[0]: row[1] for row in found})
+        for row in found:
+            written[row[1]] = _known(scanner, (*row[:5], threats.get(row[0], row[5])))
     return written
 
 
-def _known(scanner: str, row: tuple[int, str, str, bytes | memoryview, bool]) -> KnownCheck:
-    number, key, service, of, exposes = row
-    return KnownCheck(number, key, f"{scanner}\x1f{key}", service, bytes(of), exposes)
+def _known(scanner: str, row: tuple[int, str, str, bytes | memoryview, bool, int]) -> KnownCheck:
+    number, key, service, of, exposes, threat = row
+    return KnownCheck(number, key, f"{scanner}\x1f{key}", service, bytes(of), exposes, threat)
 
 
 def _row(key: str, info: CheckInfo, severity: Severity) -> dict[str, object]:

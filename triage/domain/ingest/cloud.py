@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from triage.domain import estate
+from triage.domain.applications import highest
 from triage.domain.ingest import identity, known, records
 from triage.domain.ingest.catalogue import Catalogue, KnownAccount, Tags
 from triage.domain.ingest.changes import Changes, Sink
@@ -213,15 +214,18 @@ class CloudMerge:
         trails = trail_ids(answers.values())
         environments = {tags: estate.environment_of(tags) for tags in tag_sets}
         criticalities = {tags: estate.criticality_of(tags) for tags in tag_sets}
+        applications = self.catalogue.applications
         for (ground, tags, asset), answer in answers.items():
             account = ground.account
+            application = applications.of(account.provider, account.uid, tags)
             ground.facts[(tags, asset) if asset else tags] = Facts(
                 account=account.id,
                 tag_set=tag_sets[tags],
                 team=answer.team_id,
                 trail=trails[answer.digest],
                 environment=environments[tags] or account.environment,
-                criticality=criticalities[tags] or account.criticality,
+                criticality=highest(criticalities[tags] or account.criticality, application),
+                application=application,
             )
 
     def _rows(self, chunk: list[Observation]) -> list[Row]:

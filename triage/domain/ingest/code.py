@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import estate, lifecycle
+from triage.domain.applications import highest
 from triage.domain.audit import Recording
 from triage.domain.ingest import copying, identity, known
 from triage.domain.ingest.catalogue import Catalogue, KnownAccount
@@ -233,13 +234,15 @@ class CodeMerge:
             answer = chain.resolve(account=account.facts, tags=observation.tags, asset=path, path=path)
             if answer.digest not in self._trails:  # many paths, few answers
                 self._trails |= trail_ids([answer])
+            application = self.catalogue.applications.of(account.provider, account.uid, observation.tags)
             self._facts[key] = Facts(
                 account=account.id,
                 tag_set=self.catalogue.tag_set(observation.tags),
                 team=answer.team_id,
                 trail=self._trails[answer.digest],
                 environment=account.environment,
-                criticality=estate.criticality_of(observation.tags, account.criticality),
+                criticality=highest(estate.criticality_of(observation.tags, account.criticality), application),
+                application=application,
             )
         return self._facts[key]
 

@@ -12,6 +12,7 @@ from triage.domain.ingest.changes import Changes
 from triage.domain.ingest.writing import appearance
 from triage.domain.search import words
 from triage.domain.sets import chunks
+from triage.models import Finding
 from triage.ports import Text
 
 
@@ -56,6 +57,7 @@ def _change_assets(changes: Changes, *, log: Recording, scan: int, at: datetime)
                 facts.trail,
                 facts.environment,
                 facts.criticality,
+                facts.application.id if facts.application else None,
                 looks,
                 *appearance(observation),
             )
@@ -65,12 +67,13 @@ def _change_assets(changes: Changes, *, log: Recording, scan: int, at: datetime)
         with connection.cursor() as cursor:
             cursor.execute(
                 "CREATE TEMP TABLE IF NOT EXISTS changed_asset (id bigint, tag_set_id bigint, team_id bigint, trail_id bigint,"
-                " environment text, criticality smallint, looks bigint, name text, type text, region text) ON COMMIT DROP;"
+                " environment text, criticality smallint, application_id bigint, looks bigint, name text, type text, region text)"
+                " ON COMMIT DROP;"
                 " TRUNCATE changed_asset"
             )
             cursor.execute(
                 "INSERT INTO changed_asset SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[],"
-                " %s::smallint[], %s::bigint[], %s::text[], %s::text[], %s::text[])",
+                " %s::smallint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[])",
                 columns,
             )
             cursor.execute(
@@ -82,15 +85,23 @@ def _change_assets(changes: Changes, *, log: Recording, scan: int, at: datetime)
             cursor.execute("SELECT a.id FROM triage_asset a JOIN changed_asset c USING (id) WHERE a.name <> c.name")
             renamed = [number for (number,) in cursor.fetchall()]
             cursor.execute(
+                "SELECT a.id FROM triage_asset a JOIN changed_asset c USING (id)"
+                " WHERE (a.criticality, a.application_id) IS DISTINCT FROM (c.criticality, c.application_id)"
+            )
+            rejudged = [number for (number,) in cursor.fetchall()]
+            cursor.execute(
                 "UPDATE triage_asset a SET tags_since = CASE WHEN a.tag_set_id <> c.tag_set_id THEN %s ELSE a.tags_since END,"
                 " tag_set_id = c.tag_set_id, team_id = c.team_id, trail_id = c.trail_id, environment = c.environment,"
-                " criticality = c.criticality, looks = c.looks, name = c.name, type = c.type, region = c.region"
-                " FROM changed_asset c WHERE a.id = c.id",
+                " criticality = c.criticality, application_id = c.application_id, looks = c.looks, name = c.name, type = c.type,"
+                " region = c.region FROM changed_asset c WHERE a.id = c.id",
                 [at],
             )
         if renamed:
             words.forget(assets=renamed)
         _follow(log=log, at=at)
+        if rejudged:
+            of_them = Finding.objects.filter(asset__in=rejudged).order_by("pk")
+            _reconsider(list(of_them.values_list("pk", flat=True)), at=at)
 
 
 def _follow(*, log: Recording, at: datetime) -> None:
@@ -124,7 +135,7 @@ def _reconsider(followed: list[int], *, at: datetime) -> None:
     """Due date and score of findings whose environment may be another now."""
     sla.recompute(followed, at=at)
     for ids in chunks(followed):
-        risk.rescore(ids)
+        risk.rescore(ids, at=at)
 
 
 def _change_severity(severities: dict[int, int], *, log: Recording, at: datetime) -> None:
@@ -141,7 +152,7 @@ def _change_severity(severities: dict[int, int], *, log: Recording, at: datetime
                 [at, ids, values],
             )
         sla.recompute(ids, at=at)
-        risk.rescore(ids)
+        risk.rescore(ids, at=at)
 
 
 def _change_muted(muted: dict[int, bool], *, log: Recording, at: datetime) -> None:

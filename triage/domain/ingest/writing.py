@@ -7,6 +7,7 @@ from typing import Any
 from zlib import crc32
 
 from triage.domain import risk, sla
+from triage.domain.applications import KnownApplication
 from triage.domain.ingest import copying, known
 from triage.domain.ingest.checks import KnownCheck
 from triage.domain.ingest.cleaning import UID_LIMIT, one_line, prose
@@ -16,7 +17,7 @@ from triage.ports import Observation, Severity, Verdict
 
 ASSET_COLUMNS = (
     "id", "key", "uid", "name", "type", "service", "region", "looks", "exposure",
-    "account_id", "tag_set_id", "environment", "criticality", "team_id", "trail_id",
+    "account_id", "tag_set_id", "environment", "criticality", "application_id", "team_id", "trail_id",
     "tags_since", "first_seen", "first_scan_id",
 )  # fmt: skip
 FINDING_COLUMNS = (
@@ -37,7 +38,7 @@ _FINDING = Struct(">iqi16siqiq").pack  # id, identity, asset, check
 
 @dataclass(slots=True, eq=False)
 class Facts:
-    """What follows from an account and a set of tags: owner and environment, and their columns, encoded once."""
+    """What follows from an account and a set of tags: owner, environment and application, and their columns, encoded once."""
 
     account: int
     tag_set: int
@@ -45,13 +46,15 @@ class Facts:
     trail: int
     environment: str
     criticality: int
+    application: KnownApplication | None = None
     asset_columns: bytes = b""
     finding_columns: bytes = b""
 
     def __post_init__(self) -> None:
         owner = copying.big(self.team) + copying.big(self.trail)
         account, environment = copying.big(self.account), copying.text(self.environment)
-        self.asset_columns = account + copying.big(self.tag_set) + environment + copying.small(self.criticality) + owner
+        standing = environment + copying.small(self.criticality) + copying.big(self.application.id if self.application else None)
+        self.asset_columns = account + copying.big(self.tag_set) + standing + owner
         self.finding_columns = account + environment + owner
 
 
@@ -108,9 +111,7 @@ class Writer:
         self._texts: dict[str, bytes] = {}
         # An enumeration's hash is computed in Python: these keys hold none.
         self._flags: dict[tuple[bool, bool, bool, bool], bytes] = {}
-        self._clocks: list[dict[tuple[str, int, bool, frozenset[str], datetime | None, bool], bytes]] = [
-            {} for _severity in (0, *Severity)
-        ]
+        self._clocks: list[dict[tuple[object, ...], bytes]] = [{} for _severity in (0, *Severity)]
 
     def asset(self, observation: Observation, check: KnownCheck, facts: Facts, key: bytes, state: int) -> int:
         """Add an asset; its number. `state`: what `looks` says of it."""
@@ -172,8 +173,10 @@ class Writer:
 
     def _clock(self, observation: Observation, check: KnownCheck, facts: Facts, *, running: bool) -> bytes:
         severity = observation.severity
-        memo, frameworks = self._clocks[severity], self._targets.frameworks_of(check.id)
-        key = (facts.environment, facts.criticality, check.exposes, frameworks, observation.seen_at, running)
+        memo, application = self._clocks[severity], facts.application
+        frameworks = self._targets.frameworks_of(check.id, application.frameworks if application else ())
+        data = application.data if application else ""
+        key = (facts.environment, facts.criticality, check.exposes, check.threat, data, frameworks, observation.seen_at, running)
         encoded = memo.get(key)
         if encoded is None:
             # A report from the future would make everything that follows late; the scan's own time is bounded already.
@@ -185,7 +188,11 @@ class Writer:
             contain = contain if check.exposes else None
             notice = self._ladders.first([(remediate, first), (acknowledge, first), (contain, first)])
             due = copying.moment(remediate.at if remediate else None)
-            score = risk.score(severity, facts.environment, exposed=check.exposes, criticality=facts.criticality)
+            score = risk.score(
+                risk.Facts(severity, facts.environment, check.exposes, facts.criticality, data, check.threat),
+                seen=first,
+                at=self.at,
+            )
             encoded = _remember(memo, key, (
                 copying.small(severity) + copying.small(severity) + copying.integer(score) + copying.moment(first)
                 + copying.moment(self.at) + copying.moment(first if running else None) + due + due

@@ -71,7 +71,16 @@ class _Run:
 
     def _write_chunk(self, chunk: list[tuple[int, Changed]], trails: dict[bytes, int]) -> None:
         rows = [
-            (n, new.held.tag_set, new.held.trail, new.answer.team_id, trails[new.answer.digest], new.environment, new.criticality)
+            (
+                n,
+                new.held.tag_set,
+                new.held.trail,
+                new.answer.team_id,
+                trails[new.answer.digest],
+                new.environment,
+                new.criticality,
+                new.application,
+            )
             for n, new in chunk
         ]
         with connection.cursor() as cursor:
@@ -96,13 +105,22 @@ class _Run:
         for rows in batches("SELECT id FROM triage_finding WHERE asset_id = ANY(%s) ORDER BY id", [assets], CHUNK):
             findings = [number for (number,) in rows]
             sla.recompute(findings, at=self.at)
-            risk.rescore(findings)
+            risk.rescore(findings, at=self.at)
 
 
 def _alike(changed: list[Changed]) -> Iterator[tuple[int, Changed]]:
     """Each asset of these combinations, with what it should become."""
     held = [
-        (n, new.held.account, new.held.tag_set, new.held.team, new.held.trail, new.held.environment, new.held.criticality)
+        (
+            n,
+            new.held.account,
+            new.held.tag_set,
+            new.held.team,
+            new.held.trail,
+            new.held.environment,
+            new.held.criticality,
+            new.held.application,
+        )
         for n, new in enumerate(changed)
     ]
     for rows in batches(_ALIKE, [*map(list, zip(*held, strict=True))], CHUNK):
@@ -112,20 +130,22 @@ def _alike(changed: list[Changed]) -> Iterator[tuple[int, Changed]]:
 
 _ALIKE = """
 SELECT a.id, w.n
-FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[])
-    AS w(n, account_id, tag_set_id, team_id, trail_id, environment, criticality)
+FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[], %s::bigint[])
+    AS w(n, account_id, tag_set_id, team_id, trail_id, environment, criticality, application_id)
 JOIN triage_asset a ON a.account_id = w.account_id AND a.tag_set_id = w.tag_set_id AND a.trail_id = w.trail_id
     AND a.team_id IS NOT DISTINCT FROM w.team_id AND a.environment = w.environment AND a.criticality = w.criticality
+    AND a.application_id IS NOT DISTINCT FROM w.application_id
 """
 
 # Whoever changed the tags meanwhile has resolved by the rules of today: that asset is left alone.
 _WRITE_ASSETS = """
 WITH wanted AS (
-    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[])
-        AS w(id, tag_set_id, trail_before, team_id, trail_id, environment, criticality)
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[], %s::bigint[])
+        AS w(id, tag_set_id, trail_before, team_id, trail_id, environment, criticality, application_id)
 ), held AS MATERIALIZED (
     SELECT a.id, a.tag_set_id, a.tags_since, a.team_id AS team_before, a.trail_id AS trail_before, w.team_id, w.trail_id,
-        w.environment, w.criticality, (a.environment, a.criticality) IS DISTINCT FROM (w.environment, w.criticality) AS rejudged
+        w.environment, w.criticality, w.application_id, (a.environment, a.criticality, a.application_id)
+            IS DISTINCT FROM (w.environment, w.criticality, w.application_id) AS rejudged
     FROM triage_asset a JOIN wanted w ON w.id = a.id AND w.tag_set_id = a.tag_set_id AND w.trail_before = a.trail_id
     ORDER BY a.id FOR UPDATE OF a
 ), history AS (
@@ -133,7 +153,8 @@ WITH wanted AS (
     SELECT id, tag_set_id, team_before, trail_before, least(tags_since, %s), %s FROM held WHERE trail_before <> trail_id
 ), written AS (
     UPDATE triage_asset a
-    SET team_id = h.team_id, trail_id = h.trail_id, environment = h.environment, criticality = h.criticality
+    SET team_id = h.team_id, trail_id = h.trail_id, environment = h.environment, criticality = h.criticality,
+        application_id = h.application_id
     FROM held h WHERE a.id = h.id
 )
 SELECT id, team_before IS DISTINCT FROM team_id, team_before IS NOT DISTINCT FROM team_id AND trail_before <> trail_id, rejudged

@@ -13,6 +13,7 @@ from django.db import connection
 
 from triage.domain import estate
 from triage.domain.access import Actor, Right
+from triage.domain.applications import Applications, highest
 from triage.domain.ownership.chain import AccountFacts, Chain, account_facts, team_facts
 from triage.domain.ownership.steps import Resolution, from_json
 from triage.domain.tags import Tags, of_json
@@ -56,6 +57,7 @@ class Held(NamedTuple):
     trail: int
     environment: str
     criticality: int
+    application: int | None
     n: int
     sample: int
     uid: str
@@ -69,6 +71,7 @@ class Changed(NamedTuple):
     answer: Resolution
     environment: str
     criticality: int
+    application: int | None
 
 
 class Survey:
@@ -79,6 +82,7 @@ class Survey:
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
+        self.applications = Applications.load()
         self.assets = 0
         self._facts: dict[int, AccountFacts] = {}
         self._inherited: dict[int, tuple[str, int]] = {}
@@ -102,13 +106,17 @@ class Survey:
         for held in batch:
             tags = self._tags[held.tag_set]
             environment, criticality = self._inherited[held.account]
+            account = self._facts[held.account]
+            application = self.applications.of(account.provider, account.uid, tags)
             new = Changed(
                 held,
                 self.chain.resolve(account=self._facts[held.account], tags=tags, asset=held.uid, path=held.path),
                 estate.environment_of(tags, environment),
-                estate.criticality_of(tags, criticality),
+                highest(estate.criticality_of(tags, criticality), application),
+                application.id if application else None,
             )
-            if (new.environment, new.criticality) != (held.environment, held.criticality) or self._is_news(new):
+            standing = (new.environment, new.criticality, new.application)
+            if standing != (held.environment, held.criticality, held.application) or self._is_news(new):
                 changed.append(new)
         return changed
 
@@ -142,9 +150,9 @@ def _reason(answer: Resolution) -> object:
     return step and (step.kind, step.name, step.why.message, dict(step.why.params))
 
 
-_ASSET_COLUMNS = "a.account_id, a.tag_set_id, a.team_id, a.trail_id, a.environment, a.criticality"
+_ASSET_COLUMNS = "a.account_id, a.tag_set_id, a.team_id, a.trail_id, a.environment, a.criticality, a.application_id"
 _PATH = "CASE WHEN c.provider = 'code' THEN a.uid ELSE '' END"  # a file is an asset of its repository
-_TOGETHER = f"SELECT {_ASSET_COLUMNS}, count(*), min(a.id), '', '' FROM triage_asset a GROUP BY 1, 2, 3, 4, 5, 6"
+_TOGETHER = f"SELECT {_ASSET_COLUMNS}, count(*), min(a.id), '', '' FROM triage_asset a GROUP BY 1, 2, 3, 4, 5, 6, 7"
 _ONE_BY_ONE = f"SELECT {_ASSET_COLUMNS}, 1, a.id, a.uid, {_PATH} FROM triage_asset a JOIN triage_account c ON c.id = a.account_id"
 
 

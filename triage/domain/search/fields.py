@@ -10,7 +10,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain.search.tree import Operator
 from triage.domain.tags import fold
-from triage.models import Criticality, Environment, Exposure, Presence, Severity, Status
+from triage.models import Criticality, DataClass, Environment, Exposure, Presence, Severity, Status
 
 
 class Kind(Enum):
@@ -117,6 +117,14 @@ _CRITICALITY = (
 _EXPOSURE = (
     Choice("internet", Exposure.INTERNET.value, _("Reachable from the internet"), ("public", "publique")),
     Choice("none", Exposure.UNKNOWN.value, _("Unknown"), ("inconnue", "aucune", "unknown")),
+)
+_DATA = (
+    Choice("public", DataClass.PUBLIC.value, _("Public"), ("publiques",)),
+    Choice("internal", DataClass.INTERNAL.value, _("Internal"), ("internes",)),
+    Choice("confidential", DataClass.CONFIDENTIAL.value, _("Confidential"), ("confidentielles",)),
+    Choice("personal", DataClass.PERSONAL.value, _("Personal data"), ("personnelles", "pii", "dcp")),
+    Choice("payment", DataClass.PAYMENT.value, _("Payment data"), ("paiement", "pci")),
+    Choice("health", DataClass.HEALTH.value, _("Health data"), ("santé", "phi")),
 )
 _SLA = (
     Choice("overdue", None, _("Overdue"), ("en_retard", "dépassé", "breached")),
@@ -243,6 +251,11 @@ ALL = (
         "criticality", _("Criticality of the asset"), Kind.RANKED, ("asset__criticality",), ("criticité",), "criticality>=high",
         ORDERED, choices=_CRITICALITY,
     ),
+    Field(
+        "application", _("Application"), Kind.TEXT, ("asset__application__slug",), ("app", "appli"), "application:shop", TEXTUAL,
+        choices=(NONE, ANY),
+    ),
+    Field("data", _("Data of the application"), Kind.CHOICE, ("asset__application__data",), ("données",), "data:health", choices=_DATA),
     Field(
         "ticket", _("Ticket"), Kind.TEXT, ("tickets__key",), ("billet", "tickets", "issue"), "ticket:none", TEXTUAL,
         choices=(NONE, ANY), indexed=True,

@@ -13,7 +13,7 @@ from triage.domain.search.asking import Asker, all_of, any_of
 from triage.domain.search.lookups import Like, among, like_pattern, matches
 from triage.domain.search.tree import Clause, Operator, QueryError, Value
 from triage.domain.tags import fold
-from triage.models import TO_FIX, CodePlace, Presence, ScanScope, Status, Ticket, TicketItem, User
+from triage.models import TO_FIX, Application, CodePlace, Presence, ScanScope, Status, Ticket, TicketItem, User
 
 NEW = timedelta(days=7)
 DUE_SOON = timedelta(days=3)
@@ -170,6 +170,17 @@ def _ticket(asker: Asker, value: Value, operator: Operator) -> Q:
     return asker.related(TicketItem, matches("ticket__key", value, operator), by="finding_id")
 
 
+def application(asker: Asker, clause: Clause) -> Q:
+    return any_of(asker.asset(_application(value, clause.operator)) for value in clause.values)
+
+
+def _application(value: Value, operator: Operator) -> Q:
+    if value.text in ("none", "any") and not value.prefix:
+        return Q(application__isnull=value.text == "none")
+    numbers = Application.objects.filter(matches("slug", value, operator)).values_list("pk", flat=True)
+    return Q(application__in=list(numbers))
+
+
 # --- how it stands ----------------------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +326,7 @@ MEANINGS: Mapping[str, Callable[[Asker, Clause], Q]] = {
     "type": asset_type,
     "tag": tag,
     "path": path,
+    "application": application,
     "ticket": ticket,
     "is": state,
     "sla": state,

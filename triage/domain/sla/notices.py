@@ -92,7 +92,7 @@ def circumstances(finding: Finding, targets: Targets) -> Circumstances:
     """What the finding's targets are chosen by."""
     return Circumstances(
         finding.severity, finding.environment, finding.asset.criticality, int(finding.check_ref.exposes),
-        targets.frameworks_of(finding.check_ref_id),
+        targets.frameworks_of(finding.check_ref_id, finding.asset.application.frameworks if finding.asset.application else ()),
     )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def look(*, at: datetime, limit: int = LOOKED_AT) -> int:
     actor = access.worker()
     with recording(actor=actor.name, at=at, door=actor.door) as log:
         rows = list(
-            Finding.objects.filter(notice_at__lte=at).select_related("asset", "check_ref").order_by("pk")
+            Finding.objects.filter(notice_at__lte=at).select_related("asset__application", "check_ref").order_by("pk")
             .select_for_update(skip_locked=True, of=("self",))[:limit]
         )  # fmt: skip
         if not rows:
@@ -115,7 +115,9 @@ def look(*, at: datetime, limit: int = LOOKED_AT) -> int:
             clocks.release(over, at=at, actor=actor.name, reason="the pause is over")
             log.because("")
             rows = list(
-                Finding.objects.filter(pk__in=[row.pk for row in rows]).select_related("asset", "check_ref").order_by("pk")
+                Finding.objects.filter(pk__in=[row.pk for row in rows])
+                .select_related("asset__application", "check_ref")
+                .order_by("pk")
             )
         _look_at(rows, log, at=at)
     return len(rows)

@@ -20,6 +20,7 @@ from triage.domain.errors import NotFound
 from triage.domain.sets import CHUNK, chunks
 from triage.domain.sla import sets
 from triage.domain.sla.drafts import Applies, PolicyDraft, check, drafted, plain, write
+from triage.domain.sla.presets import DEFAULT
 from triage.domain.sla.targets import Targets
 from triage.models import CalendarVersion, Finding, SlaTarget, SlaVersion
 
@@ -54,6 +55,10 @@ def put(draft: PolicyDraft, *, log: Recording, at: datetime, applies: Applies, r
     """As `publish`, for who has asked for the right already. Inside the recording."""
     check(draft)
     _lock()
+    if draft.slug != DEFAULT.slug:
+        Targets.load(at)  # the default policy is there before any other
+    if applies == Applies.NEW and not Finding.objects.filter(clock_from__isnull=False).exists():
+        applies = Applies.OPEN  # the first reports are of scans that ran before anybody wrote a policy
     before = _newest(draft.slug)
     version = write(draft, actor=log.actor, at=at, applies=applies, reason=reason)
     log.tell(

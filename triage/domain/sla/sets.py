@@ -14,7 +14,8 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain.errors import TriageError
 from triage.domain.sets import CHUNK, chunks
-from triage.domain.sla.targets import Rule, Targets, serving_checks
+from triage.domain.sla.targets import Rule, Targets, serving_checks, spells
+from triage.models import Application
 
 # The pauses of a clock: hands and exceptions may overlap, so the union of their spans counts. Those that last still end never.
 PAUSES = """
@@ -39,10 +40,10 @@ _LAST_SECOND = """(SELECT d.starts - 1000000 AS at FROM triage_calendarday d WHE
 DUES = f"""
 WITH rules AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rules)s) AS r(number bigint, version bigint, clock text, severity int, environment text,
-        criticality int, exposure int, framework text, checks bigint[], unit text, amount bigint, calendar bigint,
+        criticality int, exposure int, framework text, checks bigint[], applications bigint[], unit text, amount bigint, calendar bigint,
         first bigint, last bigint)
 ), wanted AS (
-    SELECT f.id, f.severity, f.environment, a.criticality, c.exposes::int AS exposure, f.check_id,
+    SELECT f.id, f.severity, f.environment, a.criticality, c.exposes::int AS exposure, f.check_id, a.application_id,
         clock.name AS clock, clock.start AS start_at, {_MICROS.format("clock.start")} AS start
     FROM triage_finding f JOIN triage_asset a ON a.id = f.asset_id JOIN triage_check c ON c.id = f.check_id
     CROSS JOIN LATERAL (VALUES ('remediate', f.clock_from), ('acknowledge', f.clock_from),
@@ -53,7 +54,7 @@ WITH rules AS MATERIALIZED (
         AND r.first <= w.start AND w.start < r.last
         AND (r.severity IS NULL OR r.severity = w.severity) AND (r.environment = '' OR r.environment = w.environment)
         AND (r.criticality IS NULL OR r.criticality = w.criticality) AND (r.exposure IS NULL OR r.exposure = w.exposure)
-        AND (r.framework = '' OR w.check_id = ANY(r.checks))
+        AND (r.framework = '' OR w.check_id = ANY(r.checks) OR w.application_id = ANY(r.applications))
 ), stood AS (
     SELECT f.id, f.number, f.unit, f.amount, f.calendar, f.start, s.since,
         CASE WHEN f.unit = 'business_hours' THEN coalesce(upto.open, 0) - coalesce(since.open, 0) ELSE s.until - s.since END AS length,
@@ -150,13 +151,23 @@ class Unreachable(TriageError):
 
 def parameters(targets: Targets) -> str:
     """The rules as JSON, with the checks that serve their frameworks."""
-    checks = serving_checks(targets.named)
-    return json.dumps([_row(rule, checks.get(rule.framework)) for rule in targets.rules])
+    checks, under = serving_checks(targets.named), _under(targets.named)
+    return json.dumps([_row(rule, checks.get(rule.framework), under.get(rule.framework)) for rule in targets.rules])
 
 
-def _row(rule: Rule, checks: list[int] | None) -> dict[str, Any]:
+def _under(named: Iterable[str]) -> dict[str, list[int]]:
+    """Applications by framework."""
+    found: dict[str, list[int]] = {name: [] for name in named}
+    for number, frameworks in Application.objects.values_list("pk", "frameworks") if found else ():
+        for name, numbers in found.items():
+            if any(spells(name, framework) for framework in frameworks):
+                numbers.append(number)
+    return found
+
+
+def _row(rule: Rule, checks: list[int] | None, applications: list[int] | None) -> dict[str, Any]:
     row = {name: getattr(rule, name) for name in rule.__slots__}
-    return {**row, "checks": checks}
+    return {**row, "checks": checks, "applications": applications}
 
 
 def compute(findings: Iterable[int], *, at: datetime, restart: bool = False) -> int:

@@ -105,7 +105,7 @@ def _count(found: Simulation, row: Finding, severity: int, *, missed: bool, woul
 
 
 def _findings(ids: Sequence[int]) -> dict[int, Finding]:
-    return Finding.objects.select_related("asset", "check_ref").in_bulk(ids)
+    return Finding.objects.select_related("asset__application", "check_ref").in_bulk(ids)
 
 
 def _stood(findings: Sequence[int]) -> dict[tuple[int, datetime], list[Span]]:

@@ -1,7 +1,7 @@
 """Targets: how long a clock may run, and the date that follows. Python's side of what `sets` does in SQL for many at once."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -134,10 +134,13 @@ class Targets:
         due, _number, rule = min(dues)
         return Due(moment(due), rule)
 
-    def frameworks_of(self, check: int) -> frozenset[str]:
-        """Of the frameworks that a target names, those that the check serves."""
+    def frameworks_of(self, check: int, under: Collection[str] = ()) -> frozenset[str]:
+        """Of the frameworks that a target names, those that the check serves or its asset's application is `under`."""
         if not self.named:
             return frozenset()
+        return self._served(check) | {name for name in self.named if any(spells(name, framework) for framework in under)}
+
+    def _served(self, check: int) -> frozenset[str]:
         if check > self._newest:  # nothing was read yet, or the import at hand has written checks since
             serving: dict[int, set[str]] = {}
             for framework, checks in serving_checks(self.named).items():
@@ -150,16 +153,20 @@ class Targets:
 
 def serving_checks(frameworks: Iterable[str]) -> dict[str, list[int]]:
     """Checks by framework. A framework is named as the scanner spells it, or without its version: `pci` means `PCI-4.0` too."""
-    wanted = {name: name.casefold() for name in frameworks}
-    found: dict[str, list[int]] = {name: [] for name in wanted}
-    if not wanted:
+    found: dict[str, list[int]] = {name: [] for name in frameworks}
+    if not found:
         return found
     for check, spelled in CheckControl.objects.values_list("check_ref", "control__framework").distinct():
-        folded = spelled.casefold()
-        for name, plain in wanted.items():
-            if folded == plain or folded.startswith((f"{plain}-", f"{plain} ", f"{plain}_")):
-                found[name].append(check)
+        for name, checks in found.items():
+            if spells(name, spelled):
+                checks.append(check)
     return found
+
+
+def spells(name: str, framework: str) -> bool:
+    """Whether the name means the framework: spelled so, or without its version."""
+    plain, folded = name.casefold(), framework.casefold()
+    return folded == plain or folded.startswith((f"{plain}-", f"{plain} ", f"{plain}_"))
 
 
 @lru_cache(maxsize=2)

@@ -24,7 +24,7 @@ age:..2d|due<7d|due>=2026-11-22|due:none|due<-1d|due:tomorrow,none|due:2026-11-1
 sla:none|sla:paused|first_seen>2026-11-01|first_seen<-20d|first_seen:yesterday..|last_seen>-5d|last_seen<=-3d|last_seen<2026-11-19
 last_seen:2026-11-17..2026-11-19|is:open|is:closed|is:overdue|is:mine|is:unowned|is:unassigned|is:new,regressed|is:muted|is:review
 is:stand_in|is:pinned|is:paused|is:due_soon|has:ticket|has:team|has:assignee,due|has:path|has:group|score>50|score:10..40|score:7,8,9
-exposure:internet|exposure:none|criticality>=high|criticality:none,low|criticality:..medium|ticket:none|ticket:any|ticket:SEC-1,sec-4
+exposure:internet|exposure:none|criticality>=high|criticality:none,low|criticality:..medium|application:shop|application:any|application:none|data:health|ticket:none|ticket:any|ticket:SEC-1,sec-4
 ticket:SEC-*|id:F-900009|scan:S-9001,9002|-team:payments|-due<7d|-assignee:me|-ticket:SEC-3|severity!=low,high|region!=eu-west-1
 bucket|payments|pay|s3|bucket public|"s3 bucket"|"bucket is"|"bucket publ"|PAYMENTS-prod|s3_buck|index.js|acme/shop|F-900009|prowler-9
 nothinglikeit|-payments|-bucket|payments_at|"100% of"|platform|111111111111|arn:aws:s3:::web|"--"|mfa payments|payments bucket

@@ -47,5 +47,5 @@ def test_the_fields_of_the_product_are_there() -> None:
     assert set(FIELDS) == {
         "id", "status", "presence", "severity", "env", "team", "assignee", "account", "provider", "region", "asset", "type", "service",
         "check", "scanner", "title", "category", "weakness", "framework", "control", "tag", "path", "age", "due", "sla", "first_seen",
-        "last_seen", "scan", "is", "has", "score", "exposure", "criticality", "ticket",
+        "last_seen", "scan", "is", "has", "score", "exposure", "criticality", "application", "data", "ticket",
     }  # fmt: skip

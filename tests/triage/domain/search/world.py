@@ -18,6 +18,7 @@ from triage.domain.search.fields import FIELDS
 from triage.domain.search.tree import And, Clause, Not, Or, Query, Value, Words
 from triage.models import (
     Account,
+    Application,
     Asset,
     AssetSearch,
     Check,
@@ -138,6 +139,14 @@ def write_check_words() -> None:
         cursor.execute(f"UPDATE triage_check SET words = {words.vector_sql(words.CHECK_COLUMNS)}")
 
 
+APPLICATIONS = {"payments": ("shop", "payment"), "data": ("records", "health")}  # by name of the asset
+
+
+def _application(name):
+    slug, data = APPLICATIONS.get(name, (None, ""))
+    return Application.objects.get_or_create(slug=slug, defaults={"name": slug, "data": data})[0] if slug else None
+
+
 def _asset(accounts, number, spec):
     account, uid, name, kind, region, tags, exposure, criticality, _indexed = spec
     tag_set = TagSet.objects.get_or_create(
@@ -147,6 +156,7 @@ def _asset(accounts, number, spec):
     return Asset.objects.create(
         key=digest("asset", uid), account=accounts[account], uid=uid, name=name, type=kind, region=region, tag_set=tag_set,
         tags_since=AT, exposure=exposure, criticality=criticality, trail=unasked(), first_seen=AT, service="",
+        application=_application(name or uid.rpartition(":")[2]),
     )  # fmt: skip
 
 
@@ -305,10 +315,22 @@ def _one(clause, value, row, world) -> bool:
             }[value.text]  # fmt: skip
         case "id":
             return value.text == f"F-{row.pk:06d}" or value.text in row.aliases
+        case "application":
+            slug, _data = _applied(row)
+            if value.text in ("none", "any") and not value.prefix and clause.operator == ":":
+                return (slug is None) == (value.text == "none")
+            return slug is not None and _spelled(value, clause.operator, [slug])
+        case "data":
+            return _applied(row)[1] == value.text
         case "scan":
             return value.text == f"S-{row.columns['scan']}"
         case _:
             return _textual(clause, value, row, world)
+
+
+def _applied(row):
+    name = row.asset[2] or row.asset[1].rpartition(":")[2]
+    return APPLICATIONS.get(name, (None, ""))
 
 
 def _textual(clause, value, row, world) -> bool:
