@@ -12,6 +12,7 @@ PARTS = {
     "tickets": ("LABEL", "create", "find", "fetch", "comment", "close", "reopen"),
     "notifiers": ("LABEL", "send"),
     "verifiers": ("LABEL", "CHECKS", "verify"),
+    "directories": ("LABEL", "sniff", "read"),
 }
 
 

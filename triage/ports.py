@@ -380,3 +380,40 @@ class Notifier(Protocol):
     LABEL: str
 
     def send(self, payload: Mapping[str, Any], options: Mapping[str, str], /) -> str: ...
+
+
+# --- directories --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryAccount:
+    """What a directory knows of an account. `owner`: as it is written there, a team's name or address; '' where it says nothing.
+
+    `environment`, `criticality`: in any spelling that people use. `place`: where in the file it stands, for messages.
+    """
+
+    provider: str
+    uid: str
+    name: str = ""
+    email: str = ""
+    organization: str = ""
+    unit: str = ""
+    owner: str = ""
+    environment: str = ""
+    criticality: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    place: str = ""
+
+
+class Directory(Protocol):
+    """Reads one kind of list of accounts. A module in `integrations/directories/` with these three names.
+
+    `sniff` gets the whole text and answers the exact format's name when it is for this directory, else None. `read` yields the
+    accounts; a broken entry becomes a Skipped, a broken document raises UnreadableReport.
+    """
+
+    LABEL: str
+
+    def sniff(self, text: str, /) -> str | None: ...
+
+    def read(self, text: str, /) -> Iterator[DirectoryAccount | Skipped]: ...

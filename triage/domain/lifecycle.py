@@ -121,7 +121,7 @@ def decide(findings: Iterable[int], *, to: str, at: datetime) -> list[int]:
 def readmit(findings: Iterable[int], *, at: datetime) -> list[int]:
     """What covered them is over: open again, or to be attested again. Inside a recording, which lets their clocks run on."""
     ids = list(findings)
-    back = _update(ids, Q(status__in=(S.ACCEPTED, S.FALSE_POSITIVE)), status=S.OPEN, changed_at=at)
+    back = _update(ids, Q(status__in=(S.ACCEPTED, S.FALSE_POSITIVE)), status=S.OPEN, notice_at=at, changed_at=at)
     return back + _update(ids, Q(status=S.ATTESTED), status=S.MANUAL, changed_at=at)
 
 
@@ -154,12 +154,19 @@ def reopen(findings: Iterable[int], *, at: datetime) -> list[int]:
 
 def return_(findings: Iterable[int], *, at: datetime) -> list[int]:
     """It was unreported or gone and is reported again. What was gone gets a new clock. Inside a recording."""
-    back = _update(
-        findings, Q(presence=Presence.GONE), presence=Presence.REPORTED, settled_at=None, clock_from=at, acknowledged_at=None,
-        contained_at=None, changed_at=at,
-    )  # fmt: skip
+    ids = list(findings)
+    again: dict[str, Any] = {
+        "presence": Presence.REPORTED, "settled_at": None, "acknowledged_at": None, "contained_at": None, "changed_at": at,
+    }  # fmt: skip
+    gone = Q(presence=Presence.GONE)
+    # What was excepted or claimed before it was gone was so of another life: it begins anew.
+    back = _update(ids, gone & Q(status__in=(S.OPEN, S.IN_PROGRESS)), **again, clock_from=at)
+    before = (S.FIX_CLAIMED, S.ACCEPTED, S.FALSE_POSITIVE)
+    back += _update(ids, gone & Q(status__in=before), **again, status=S.OPEN, clock_from=at, claimed_at=None, verify_due=None)
+    unjudged = _update(ids, gone & Q(status__in=(S.MANUAL, S.ATTESTED)), **again, status=S.MANUAL)
     sla.restart(back, at=at)
-    return back + _update(findings, Q(presence=Presence.UNREPORTED), presence=Presence.REPORTED, changed_at=at)
+    back += unjudged
+    return back + _update(ids, Q(presence=Presence.UNREPORTED), presence=Presence.REPORTED, changed_at=at)
 
 
 def _update(findings: Iterable[int], condition: Q, *, stops: bool = False, **values: Any) -> list[int]:

@@ -172,7 +172,8 @@ BEGIN
                     WHEN n.status IN ('accepted', 'false_positive') AND o.status NOT IN ('accepted', 'false_positive') THEN 'accepted'
                 END AS kind,
                 coalesce(extract(epoch FROM n.settled_at - o.clock_from)::bigint, 0) AS seconds,
-                CASE WHEN n.settled_at <= o.due_at THEN 1 ELSE 0 END AS in_time
+                CASE WHEN n.settled_at <= coalesce(o.due_at, CASE WHEN o.paused_at IS NOT NULL THEN n.settled_at END)
+                    THEN 1 ELSE 0 END AS in_time
             FROM older o JOIN newer n USING (id)
         ) AS happened WHERE kind IS NOT NULL GROUP BY 2, 3, 4;
     RETURN NULL;

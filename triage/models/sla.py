@@ -83,7 +83,7 @@ class SlaTarget(models.Model):
 
 
 class ClockEntry(models.Model):
-    """A change of a clock to remediate: written on pause, resume, stop and recomputation. The running clock is on the finding.
+    """A change of a clock to remediate: written on pause, resume, stop, recomputation and breach. The running one is on the finding.
 
     `started_at`: which of the finding's clocks it is, as a regression starts another. `until`: of a pause, when it ends at the
     latest. `pause`: of a resumption, what it ends. `version`: what gave `due_before`; `version_after`: what
@@ -95,6 +95,7 @@ class ClockEntry(models.Model):
         RESUME = "resume", _("Resumed")
         STOP = "stop", _("Stopped")
         RECOMPUTE = "recompute", _("Recomputed")
+        BREACH = "breach", _("Out of time")
 
     finding = models.ForeignKey(
         "triage.Finding", models.PROTECT, db_constraint=False, db_index=False, related_name="clock_entries"

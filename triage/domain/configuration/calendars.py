@@ -114,8 +114,8 @@ def _plain(of: Draft) -> Values:
 def _values(fields: Mapping[str, yaml.Node], document: Document, where: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in ("name", "time_zone", "holidays"):
-        if name in fields:
-            values[name] = document.text(fields[name], where=f"{where}.{name}", longest=200)
+        if name in fields and ((text := document.text(fields[name], where=f"{where}.{name}", longest=200)) or name == "holidays"):
+            values[name] = text
     if "hours" in fields:
         values["hours"] = _hours(fields["hours"], document, f"{where}.hours")
     if "closures" in fields:

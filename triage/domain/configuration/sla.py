@@ -121,8 +121,8 @@ def _told(target: TargetDraft) -> dict[str, Any]:
 
 def _values(fields: Mapping[str, yaml.Node], document: Document, where: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    if "name" in fields:
-        values["name"] = document.text(fields["name"], where=f"{where}.name", longest=200)
+    if "name" in fields and (name := document.text(fields["name"], where=f"{where}.name", longest=200)):
+        values["name"] = name
     if "pause_days" in fields:
         values["pause_days"] = _number(fields["pause_days"], document, f"{where}.pause_days", least=0, most=365)
     if "ladder" in fields:

@@ -26,6 +26,7 @@ def approve(*, exception: int, actor: Actor, at: datetime, reason: str = "") -> 
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason[:500]) as log:
         asked = _undecided(exception)
         _check_approver(asked, actor)
+        keeping.end_fixed(log, at=at)
         if asked.until <= at:
             raise Invalid(_("The end of the exception is over already."))
         void = _changed(asked)
@@ -34,13 +35,12 @@ def approve(*, exception: int, actor: Actor, at: datetime, reason: str = "") -> 
         else:
             _decide(asked, ExceptionState.APPROVED, actor, at=at, reason=reason)
             covered = _put_in_force(asked, log, at=at)
-            log.tell(
-                "exception",
-                asked.pk,
-                "approved",
-                after={"findings": covered, "until": asked.until.isoformat()},
-                reason=reason[:500],
-            )
+            if not covered and asked.finding is not None:
+                raise Invalid(_("%(finding)s is not open any more: there is nothing to except."), finding=str(asked.finding))
+            said = {"findings": covered, "until": asked.until.isoformat()}
+            log.tell("exception", asked.pk, "approved", after=said, reason=reason[:500])
+            if asked.passed is False:
+                keeping.end(asked, log, state=ExceptionState.FIXED, at=at, reason="it was looked at and is not right: open")
     if void:
         raise Stale(_("The risk is not the one that was asked for any more (%(what)s). It has to be asked for again."), what=void)
     return asked
@@ -53,7 +53,6 @@ def _put_in_force(asked: RiskException, log: Recording, *, at: datetime) -> int:
     if asked.kind == ExceptionKind.ATTESTED and asked.passed is False:
         log.because(f"{asked}: {asked.reason}"[:500])
         failed = lifecycle.judge([row.pk for row in found], at=at)
-        ExceptionItem.objects.filter(exception=asked, ended_at=None).update(ended_at=at, ended=ExceptionState.FIXED)
         return len(failed)
     return keeping.cover(asked, found, log, at=at)
 
@@ -71,13 +70,17 @@ def refuse(*, exception: int, actor: Actor, at: datetime, reason: str) -> RiskEx
 
 
 def revoke(*, exception: int, actor: Actor, at: datetime, reason: str) -> RiskException:
-    """End it before its time: an approver any, the one who asked his own. Raises NotAllowed, Invalid, NotFound."""
+    """End it before its time: an approver any, the one who asked his own while he may ask. Raises NotAllowed, Invalid, NotFound."""
     if not reason.strip():
         raise Invalid(_("Say why."))
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason[:500]) as log:
         current = locked(exception)
         if not _same(current, actor):
             actor.demand(Right.APPROVE)
+        elif current.finding is not None:
+            actor.demand(Right.CLAIM, team=current.finding.team_id)
+        else:
+            actor.demand(Right.TRIAGE)
         if current.state not in (ExceptionState.REQUESTED, ExceptionState.APPROVED):
             raise Invalid(_("%(exception)s is over already."), exception=str(current))
         state = ExceptionState.REVOKED if current.state == ExceptionState.APPROVED else ExceptionState.WITHDRAWN
@@ -86,7 +89,8 @@ def revoke(*, exception: int, actor: Actor, at: datetime, reason: str) -> RiskEx
 
 
 def locked(exception: int) -> RiskException:
-    """Under its row lock. Raises NotFound."""
+    """Under its row lock, and nobody else's meanwhile. Raises NotFound."""
+    keeping.hold()
     found = RiskException.objects.select_for_update().filter(pk=exception).first()
     if found is None:
         raise NotFound(_("There is no exception X-%(number)s."), number=exception)
@@ -119,7 +123,9 @@ def _check_approver(asked: RiskException, actor: Actor) -> None:
 
 
 def _same(asked: RiskException, actor: Actor) -> bool:
-    """Whether it is the person who asked, by whatever door."""
+    """Whether it is the person who asked, by whatever door. Users of the operating system are no persons: any may be the same one."""
+    if actor.name.startswith("os:") and asked.requested_by.startswith("os:"):
+        return True
     return actor.name == asked.requested_by or (actor.user is not None and actor.user == asked.requested_user)
 
 

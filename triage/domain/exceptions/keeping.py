@@ -1,6 +1,7 @@
 """What exceptions do to findings: they cover them while they are in force, and give them back with their original clocks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
@@ -88,9 +89,9 @@ def look(*, at: datetime) -> int:
     actor = access.worker()
     happened = 0
     with recording(actor=actor.name, at=at, door=actor.door) as log:
-        _lock()
+        hold()
         happened += void_changed(log, at=at)
-        happened += _fixed(log, at=at)
+        happened += end_fixed(log, at=at)
         due = RiskException.objects.filter(state__in=(ExceptionState.APPROVED, ExceptionState.REQUESTED), until__lte=at)
         for over in due.select_for_update().order_by("pk"):
             end(over, log, state=ExceptionState.EXPIRED, at=at, reason="its end was reached")
@@ -101,19 +102,25 @@ def look(*, at: datetime) -> int:
 
 
 def void_changed(log: Recording, *, at: datetime) -> int:
-    """Findings whose risk is not the one approved are open again; an exception of one finding is void with it. Inside the recording."""
+    """Findings whose risk is not the one approved are open again; an exception of one finding, or of a check that tests something
+    else now, is void with them. Inside the recording. Statements grow with exceptions and kinds of change, not with findings.
+    """
     with connection.cursor() as cursor:
         cursor.execute(CHANGED, [[status.value for status in COVERED]])
         numbers = [number for (number,) in cursor.fetchall()]
-    items = list(
-        ExceptionItem.objects.filter(pk__in=numbers, covered_at__isnull=False).select_related("exception", "finding__check_ref")
-    )
-    for changed in items:
-        reason = f"the risk changed: {difference(changed)}"
-        let_go([changed], log, why=ExceptionState.VOIDED, at=at, reason=f"{changed.exception}: {reason}")
-        if changed.exception.scope == RiskException.Scope.FINDING:
-            end(changed.exception, log, state=ExceptionState.VOIDED, at=at, reason=reason)
-    return len(items)
+    rows = ExceptionItem.objects.filter(pk__in=numbers).select_related("exception", "finding__check_ref", "finding__asset")
+    alike: dict[tuple[int, str], list[ExceptionItem]] = {}
+    for changed in rows.order_by("pk"):
+        alike.setdefault((changed.exception_id, difference(changed)), []).append(changed)
+    for (_number, what), items in alike.items():
+        exception, reason = items[0].exception, f"the risk changed: {what}"
+        let_go(items, log, why=ExceptionState.VOIDED, at=at, reason=f"{exception}: {reason}")
+        retitled = any(risk_of(changed.finding)[3] != changed.check_title for changed in items)
+        if exception.scope == RiskException.Scope.FINDING or (exception.scope == RiskException.Scope.CHECK and retitled):
+            end(exception, log, state=ExceptionState.VOIDED, at=at, reason=reason)
+        else:
+            log.tell("exception", exception.pk, "voided in part", after={"findings": len(items)}, reason=reason[:500])
+    return len(numbers)
 
 
 def difference(asked: ExceptionItem) -> str:
@@ -128,8 +135,8 @@ def difference(asked: ExceptionItem) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _fixed(log: Recording, *, at: datetime) -> int:
-    """Covered findings that evidence closed: the exception has nothing to cover there."""
+def end_fixed(log: Recording, *, at: datetime) -> int:
+    """Covered findings that evidence closed, or that came back as new ones: the exception has nothing to cover there."""
     over = ExceptionItem.objects.filter(covered_at__isnull=False, ended_at=None)
     gone = Q(finding__presence=Presence.GONE) | ~Q(finding__status__in=COVERED)
     items = list(over.filter(gone).select_related("exception"))
@@ -155,6 +162,30 @@ def _tell(log: Recording, *, at: datetime) -> int:
     return told
 
 
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The kinds of risk that somebody looked at when the exception was approved: what comes later must be one of them."""
+
+    environments: frozenset[str]
+    titles: frozenset[str]
+    exposed: bool
+
+    @classmethod
+    def of(cls, rule: RiskException) -> "Approved":
+        rows = list(
+            ExceptionItem.objects.filter(exception=rule, covered_at=rule.decided_at)
+            .values_list("environment", "check_title", "exposed").distinct()
+        )  # fmt: skip
+        return cls(
+            frozenset(environment for environment, _title, _exposed in rows), frozenset(title for _environment, title, _exposed in rows),
+            any(exposed for _environment, _title, exposed in rows),
+        )  # fmt: skip
+
+    def holds(self, row: Finding) -> bool:
+        _severity, environment, exposed, title = risk_of(row)
+        return environment in self.environments and title in self.titles and (self.exposed or not exposed)
+
+
 def _later(log: Recording, *, at: datetime) -> int:
     """Findings that an exception in force is about and that came, or came back, after it was approved."""
     covered = 0
@@ -168,7 +199,9 @@ def _later(log: Recording, *, at: datetime) -> int:
             continue
         # What it covered and had to let go of, because the risk changed, needs a new approval.
         voided = ExceptionItem.objects.filter(exception=rule, ended=ExceptionState.VOIDED).values("finding")
-        fresh = list(rows.exclude(pk__in=voided).select_related("check_ref", "asset").order_by("pk"))
+        approved = Approved.of(rule)
+        candidates = rows.exclude(pk__in=voided).select_related("check_ref", "asset").order_by("pk")
+        fresh = [row for row in candidates if approved.holds(row)]
         if fresh:
             number = cover(rule, fresh, log, at=at)
             if number:
@@ -177,7 +210,7 @@ def _later(log: Recording, *, at: datetime) -> int:
     return covered
 
 
-def _lock() -> None:
-    """One look at a time."""
+def hold() -> None:
+    """Until the transaction ends, exceptions are nobody else's: who locks one, its findings and its items does so alone."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cspm exceptions'))")

@@ -1,6 +1,6 @@
 """Asking for an exception: about what, why, until when; and what it would hide, before anybody asks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -12,7 +12,8 @@ from triage.domain import search
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.errors import Invalid
-from triage.domain.search import QueryError
+from triage.domain.search import Query, QueryError
+from triage.domain.search.tree import And, Clause, Node, Not, Or
 from triage.models import (
     Evidence,
     ExceptionItem,
@@ -35,7 +36,11 @@ LONGEST_TEXT = 4000
 SHOWN = 20
 
 Scope = RiskException.Scope
-NOT_LASTING = ("age", "due", "first", "last", "sla", "changed")
+# Fields, and values of `is` and `has`, whose answer changes by itself or with who asks.
+PASSING_FIELDS = frozenset({"age", "due", "sla", "first_seen", "last_seen", "score", "assignee", "status", "presence", "ticket"})
+PASSING_STATES = frozenset({
+    "overdue", "due_soon", "ok", "none", "paused", "mine", "new", "unassigned", "due", "ticket", "assignee", "open", "closed",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +100,35 @@ def of(about: About, *, at: datetime) -> QuerySet[Finding]:
     if not about.query.strip():
         raise Invalid(_("An exception needs a finding, a check, an asset or a query."))
     query = search.parse(about.query)
-    words = about.query.casefold()
-    if any(f"{name}{sign}" in words for name in NOT_LASTING for sign in (":", "<", ">")) or "is:mine" in words or ":me" in words:
+    passing = [clause for clause in clauses(query) if _is_passing(clause)]
+    if passing:
         raise Invalid(
-            _("The query asks for a time or for you: it would mean something else tomorrow. Ask for check, account, tag, team …")
-        )
+            _("“%(clause)s” would mean something else tomorrow, or for somebody else. Ask for check, account, tag, team …"),
+            clause=about.query[passing[0].span.position : passing[0].span.position + passing[0].span.length] or passing[0].field,
+        )  # fmt: skip
     return search.findings(query, at=at)
+
+
+def clauses(query: Query) -> Iterator[Clause]:
+    """All clauses of a query, however they are joined."""
+    waiting: list[Node | None] = [query.root]
+    while waiting:
+        match waiting.pop():
+            case And(parts) | Or(parts):
+                waiting += parts
+            case Not(part):
+                waiting.append(part)
+            case Clause() as clause:
+                yield clause
+
+
+def _is_passing(clause: Clause) -> bool:
+    words = {value.text for value in clause.values}
+    return (
+        clause.field in PASSING_FIELDS
+        or (clause.field in ("is", "has") and bool(words & PASSING_STATES))
+        or (clause.field == "team" and "me" in words)
+    )
 
 
 def request(
@@ -131,10 +159,11 @@ def request(
         actor.demand(Right.TRIAGE)
     ceiling = max(row.severity for row in rows)
     longest = ATTESTED_FOR if kind == ExceptionKind.ATTESTED else LONGEST[Severity(ceiling)]
-    if until > at + timedelta(days=longest):
+    last = at.astimezone(until.tzinfo) + timedelta(days=longest)
+    if until.date() > last.date():
         raise Invalid(
             _("It may last %(longest)s days at most, until %(day)s."),
-            longest=longest, day=(at + timedelta(days=longest)).date().isoformat(),
+            longest=longest, day=last.date().isoformat(),
         )  # fmt: skip
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason[:500]) as log:
         asked = RiskException.objects.create(

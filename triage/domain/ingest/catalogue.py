@@ -46,6 +46,7 @@ class Catalogue:
         self._accounts: dict[tuple[str, str], KnownAccount] = {}
         self._checks = checks_of(scanner)
         self._described: set[int] = set()
+        self.rejudged: set[int] = set()  # checks known before that expose now, or no more, or serve other controls
         self._tag_sets: dict[Tags, int] = {}
 
     # --- accounts -----------------------------------------------------------------------------------------------------------
@@ -92,10 +93,13 @@ class Catalogue:
             return
         new = {key: (info, severity) for key, (info, severity) in fresh.items() if not self._is_described(key, info, severity)}
         if new:
+            before = {known.id: known.exposes for key in new if (known := self._checks.get(key))}
             written = write_checks(self.scanner, new, at=self.at)
+            self.rejudged |= {check.id for check in written.values() if before.get(check.id, check.exposes) != check.exposes}
             self._checks |= written
             self._described |= {check.id for check in written.values()}
-            link_controls({written[key].id: info.controls for key, (info, _severity) in new.items()})
+            relinked = link_controls({written[key].id: info.controls for key, (info, _severity) in new.items()})
+            self.rejudged |= relinked & before.keys()
         for info in infos:
             if info not in self.checks:
                 self.checks[info] = self._checks[one_line(info.key)[:500]]

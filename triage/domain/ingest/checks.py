@@ -115,11 +115,14 @@ def described(info: CheckInfo, severity: Severity) -> bytes:
     )  # fmt: skip
 
 
-def link_controls(wanted: Mapping[int, tuple[Pair, ...]]) -> None:
-    """Checks, by number, serve these controls and no others; one that names none keeps what it has. Six statements at most."""
+def link_controls(wanted: Mapping[int, tuple[Pair, ...]]) -> set[int]:
+    """Checks, by number, serve these controls and no others; one that names none keeps what it has. Those that serve others now.
+
+    Six statements at most.
+    """
     cleaned = {pair: (one_line(pair[0])[:120], one_line(pair[1])[:300]) for pairs in wanted.values() for pair in pairs}
     if not cleaned:
-        return
+        return set()
     numbers = _controls(set(cleaned.values()))
     links = {(check, numbers[cleaned[pair]]) for check, pairs in wanted.items() for pair in pairs}
     known = CheckControl.objects.filter(check_ref__in=[check for check, pairs in wanted.items() if pairs])
@@ -128,6 +131,7 @@ def link_controls(wanted: Mapping[int, tuple[Pair, ...]]) -> None:
     copier = copying.Copier("triage_checkcontrol", ("check_id", "control_id"))
     copier.rows = [copying.big(check) + copying.big(control) for check, control in sorted(links - held.keys())]
     copier.flush()
+    return {check for check, _control in links ^ held.keys()}
 
 
 def _controls(wanted: set[Pair]) -> dict[Pair, int]:

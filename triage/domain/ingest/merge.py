@@ -10,8 +10,7 @@ from django.db import connection
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import audit
-from triage.domain.exceptions import keeping
-from triage.domain.ingest import absence
+from triage.domain.ingest import absence, settlement
 from triage.domain.ingest.catalogue import Catalogue
 from triage.domain.ingest.changes import Sink
 from triage.domain.ingest.cloud import CloudMerge
@@ -79,7 +78,6 @@ def merge(
     for merger in mergers.values():
         with audit.recording(actor=scan.actor, at=merger.at, door=scan.door, scan=scan.pk) as log:
             _conclude(merger, log, report, complete=scan.declared.get("complete"))
-            keeping.void_changed(log, at=merger.at)
 
 
 def _merger(run: Run, *, scan: int, at: datetime, unchanged: dict[bytes, int], sink: Sink | None) -> CloudMerge | CodeMerge:
@@ -150,6 +148,8 @@ def _conclude(merger: CloudMerge | CodeMerge, log: audit.Recording, report: Repo
         done = absence.settle(merger, log=log, complete=complete)
     else:
         done = merger.close(log, complete=complete)
+    if merger.catalogue.rejudged:
+        settlement.judge_again(merger.catalogue.rejudged, log=log, at=merger.at)
     report.notes += done.notes
     tally = merger.tally
     if tally.late:

@@ -1,6 +1,6 @@
 """The end of an import: what became of findings and assets that were known before it, written set by set."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -136,6 +136,14 @@ def _reconsider(followed: list[int], *, at: datetime) -> None:
     sla.recompute(followed, at=at)
     for ids in chunks(followed):
         risk.rescore(ids, at=at)
+
+
+def judge_again(checks: Collection[int], *, log: Recording, at: datetime) -> None:
+    """Findings of checks that expose, or serve controls, otherwise than before: their dates and scores may be others now."""
+    log.because("the check is described otherwise")
+    _reconsider(
+        list(Finding.objects.filter(check_ref__in=checks, settled_at=None).order_by("pk").values_list("pk", flat=True)), at=at
+    )
 
 
 def _change_severity(severities: dict[int, int], *, log: Recording, at: datetime) -> None:

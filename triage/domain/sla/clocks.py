@@ -37,20 +37,46 @@ def recompute(findings: Iterable[int], *, at: datetime) -> int:
 def stop(findings: Iterable[int], *, at: datetime) -> None:
     """Enter into the ledger how the clocks to remediate ended. Before the findings are settled, inside a recording.
 
-    What stands paused was late if it was late when it was paused, and in time otherwise.
+    What stands paused was late if it was late when it was paused, and in time otherwise; the pause ends with the clock.
     """
     for ids in chunks(findings):
         with connection.cursor() as cursor:
             cursor.execute(_STOP, {"ids": ids, "at": at})
+            cursor.execute(_END_PAUSES, {"ids": ids, "at": at})
+
+
+def breach(findings: Sequence[int], *, at: datetime) -> None:
+    """Note once that the dates of these clocks have passed, with the policy, severity and team of the time. Inside a recording."""
+    if findings:
+        with connection.cursor() as cursor:
+            cursor.execute(_BREACH, {"ids": list(findings), "at": at})
+
+
+_BREACH = """
+INSERT INTO triage_clockentry (finding_id, started_at, kind, at, due_before, due_original, severity, team, version_id, reason, actor)
+SELECT f.id, f.clock_from, 'breach', %(at)s, f.due_at, f.due_original, f.severity, f.team_id, f.sla_id, '', cspm_actor()
+FROM triage_finding f WHERE f.id = ANY(%(ids)s) AND f.due_at < %(at)s AND NOT EXISTS (SELECT 1 FROM triage_clockentry e
+    WHERE e.finding_id = f.id AND e.started_at = f.clock_from AND e.kind = 'breach')
+"""
+
+_END_PAUSES = """
+INSERT INTO triage_clockentry (finding_id, started_at, kind, at, pause_id, reason, actor)
+SELECT e.finding_id, e.started_at, 'resume', greatest(least(%(at)s, e.until), e.at), e.id, 'the clock stopped', cspm_actor()
+FROM triage_clockentry e JOIN triage_finding f ON f.id = e.finding_id AND f.clock_from = e.started_at
+WHERE f.id = ANY(%(ids)s) AND f.settled_at IS NULL AND e.kind = 'pause'
+    AND NOT EXISTS (SELECT 1 FROM triage_clockentry r WHERE r.pause_id = e.id)
+"""
 
 
 _STOP = """
 INSERT INTO triage_clockentry (finding_id, started_at, kind, at, due_before, due_original, severity, team, version_id, reason, actor)
-SELECT f.id, f.clock_from, 'stop', %(at)s, coalesce(f.due_at, CASE WHEN late.due < late.at THEN late.due ELSE %(at)s END),
+SELECT f.id, f.clock_from, 'stop', %(at)s,
+    coalesce(f.due_at, CASE WHEN late.due < late.at THEN late.due WHEN late.due IS NOT NULL THEN %(at)s END),
     f.due_original, f.severity, f.team_id, f.sla_id, left(coalesce(cspm_setting('reason'), ''), 500), cspm_actor()
 FROM triage_finding f LEFT JOIN LATERAL (
     SELECT e.due_before AS due, e.at FROM triage_clockentry e WHERE e.finding_id = f.id AND e.started_at = f.clock_from
-        AND e.kind = 'pause' AND f.due_at IS NULL ORDER BY e.at, e.id LIMIT 1) late ON true
+        AND e.kind = 'pause' AND f.due_at IS NULL AND NOT EXISTS (SELECT 1 FROM triage_clockentry r WHERE r.pause_id = e.id)
+        ORDER BY e.at, e.id LIMIT 1) late ON true
 WHERE f.id = ANY(%(ids)s) AND f.clock_from IS NOT NULL AND f.due_original IS NOT NULL AND f.settled_at IS NULL
 """
 
@@ -83,12 +109,10 @@ def _check_allowance(current: Finding, until: datetime, at: datetime) -> None:
     """Pauses by hand are limited in all; what needs longer needs an exception, and its approver."""
     allowed = timedelta(days=current.sla.pause_days if current.sla else 0)
     entries = entries_of(current).filter(kind=ClockEntry.Kind.PAUSE)
-    taken = timedelta()
-    for entry in entries.select_related("resumption"):
-        ended = getattr(entry, "resumption", None)
-        if ended is None:
-            raise Invalid(_("The clock of %(finding)s stands already."), finding=str(current))
-        taken += ended.at - entry.at
+    if current.paused_at is not None:
+        raise Invalid(_("The clock of %(finding)s stands already."), finding=str(current))
+    by_hand = entries.filter(until__isnull=False, resumption__isnull=False).values_list("at", "resumption__at")
+    taken = sum((until - since for since, until in by_hand), timedelta())
     if taken + (until - at) > allowed:
         raise NotAllowed(
             _("The policy allows %(allowed)s days of pause in all, and %(taken)s are taken. Ask for an exception."),
@@ -150,12 +174,12 @@ def release(pauses: Sequence[int], *, at: datetime, actor: str, reason: str = ""
         )
         touched = sorted({number for (number,) in cursor.fetchall()})
         cursor.execute(
-            "UPDATE triage_finding f SET paused_at = s.since, changed_at = %s FROM (SELECT t.id,"
+            "UPDATE triage_finding f SET paused_at = s.since, notice_at = %s, changed_at = %s FROM (SELECT t.id,"
             " (SELECT min(e.at) FROM triage_clockentry e JOIN triage_finding x ON x.id = e.finding_id AND x.clock_from = e.started_at"
             " WHERE e.finding_id = t.id AND e.kind = 'pause' AND NOT EXISTS"
             " (SELECT 1 FROM triage_clockentry r WHERE r.pause_id = e.id)) AS since FROM unnest(%s::bigint[]) AS t(id)) s"
             " WHERE f.id = s.id AND f.settled_at IS NULL RETURNING f.id, f.paused_at IS NULL",
-            [at, touched],
+            [at, at, touched],
         )
         runs = [number for number, free in cursor.fetchall() if free]
     sets.compute(runs, at=at)
@@ -221,7 +245,8 @@ def contain(
 ) -> Containment:
     """An exposure was cut off at once, before it is fixed: what was done, when (now, if not said), whether it had been used.
 
-    `evidence`: SHA-256 of what is kept already. Raises NotAllowed, Stale, Invalid.
+    `evidence`: SHA-256 of what is kept already; without it the clock stops when it is told, whatever time is said. Raises NotAllowed,
+    Stale, Invalid.
     """
     when = when or at
     if not done.strip():
@@ -244,6 +269,8 @@ def contain(
         told = f"{kept.done} (exploited: {exploited})"
         log.because(told, evidence=evidence)
         first = Finding.objects.filter(pk=current.pk, contained_at=None)
-        if not first.update(contained_at=when, acknowledged_at=Coalesce("acknowledged_at", at), changed_at=at):
+        if not first.update(
+            contained_at=when if evidence else at, acknowledged_at=Coalesce("acknowledged_at", at), changed_at=at
+        ):
             log.note([current.pk], "contained", after={"when": when.isoformat(), "exploited": exploited}, reason=told)
     return kept

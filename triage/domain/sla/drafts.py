@@ -113,7 +113,7 @@ def write(draft: PolicyDraft, *, actor: str, at: datetime, applies: Applies, rea
     number = policy.versions.count() + 1
     version = SlaVersion.objects.create(
         policy=policy, number=number, published_at=at, actor=actor, reason=reason[:500], pause_days=draft.pause_days,
-        applies_from=None if applies == Applies.OPEN or number == 1 else at,
+        applies_from=None if applies == Applies.OPEN else at,
         ladder=[[percent, list(tell)] for percent, tell in draft.ladder],
     )  # fmt: skip
     SlaTarget.objects.bulk_create(_target(version, target) for target in draft.targets)

@@ -7,8 +7,9 @@ computer's clock goes back.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection
 
@@ -20,6 +21,7 @@ from triage.domain.sla.drafts import BREACH, Rung
 from triage.domain.sla.targets import Circumstances, Due, Rule, Targets
 from triage.models import ClockEntry, ClockKind, Finding, SlaNotice, SlaVersion, Status
 
+MOMENT_AFTER = timedelta(microseconds=1)  # late is after the date, not at it
 LOOKED_AT = 2_000  # findings at once: they are locked meanwhile, and people should not wait
 
 
@@ -42,9 +44,13 @@ class Ladders:
 
     def first(self, dues: Sequence[tuple[Due | None, datetime]]) -> datetime | None:
         """Of new clocks (what they are due by, their start), when the first of them has something to say."""
-        moments = [
-            due.rule.reached(micros(start), rungs[0][0]) for due, start in dues if due and (rungs := self.of(due.rule.version))
-        ]
+        moments = []
+        for due, start in dues:
+            if due is not None:
+                moments.append(micros(due.at))
+                for percent, _tell in self.of(due.rule.version)[:1]:
+                    with suppress(BeyondCalendar):
+                        moments.append(due.rule.reached(micros(start), percent))
         return moment(min(moments)) if moments else None
 
 
@@ -84,8 +90,14 @@ def running(finding: Finding, targets: Targets, *, pauses: Sequence[Span] | None
         if clock == ClockKind.REMEDIATE:
             spans = clocks.pauses_of(finding) if pauses is None else pauses
         chosen = targets.strictest(clock, facts, start, spans)
-        if chosen is not None:
-            yield Running(clock.value, chosen.rule, start, due, spans)
+        rule = chosen.rule if chosen else None
+        if (
+            clock == ClockKind.REMEDIATE and rule and rule.version != finding.sla_id
+        ):  # the date is of the version it was computed by
+            fitting = [each for each in targets.fitting(clock, facts, micros(start)) if each.version == finding.sla_id]
+            rule = min(fitting, key=lambda each: each.number, default=rule)
+        if rule is not None:
+            yield Running(clock.value, rule, start, due, spans)
 
 
 def circumstances(finding: Finding, targets: Targets) -> Circumstances:
@@ -136,10 +148,16 @@ def _look_at(rows: Sequence[Finding], log: Recording, *, at: datetime) -> None:
     stood = _stood([row.pk for row in rows])
     ends = _ends([row.pk for row in rows if row.paused_at is not None])
     notices: list[SlaNotice] = []
+    breached: list[int] = []
     again: list[tuple[int, datetime | None]] = []
     for row in rows:
         moments = [ends[row.pk]] if row.pk in ends else []
         for clock in running(row, targets, pauses=stood.get((row.pk, row.clock_from), ())):
+            if clock.clock == ClockKind.REMEDIATE:
+                if clock.due < at:
+                    breached.append(row.pk)
+                else:
+                    moments.append(clock.due + MOMENT_AFTER)
             highest = told.get((row.pk, clock.clock, clock.start, clock.rule.version), 0)
             reached: Rung | None = None
             for rung in ladders.of(clock.rule.version):
@@ -153,6 +171,7 @@ def _look_at(rows: Sequence[Finding], log: Recording, *, at: datetime) -> None:
             if reached:
                 notices.append(_notice(row, clock, reached, at))
         again.append((row.pk, min(moments) if moments else None))
+    clocks.breach(breached, at=at)
     _write(notices, log)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -8,7 +8,7 @@ the policy is published (`follow` does it for all policies of a calendar).
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.utils.translation import gettext_noop as _
@@ -16,13 +16,17 @@ from django.utils.translation import gettext_noop as _
 from triage.domain import calendars
 from triage.domain.access import Actor, Right
 from triage.domain.audit import Recording, recording
-from triage.domain.errors import NotFound
+from triage.domain.calendars import BeyondCalendar, micros
+from triage.domain.errors import Invalid, NotFound
+from triage.domain.ownership.chain import RULES_LOCK
 from triage.domain.sets import CHUNK, chunks
 from triage.domain.sla import sets
-from triage.domain.sla.drafts import Applies, PolicyDraft, check, drafted, plain, write
+from triage.domain.sla.drafts import BREACH, Applies, PolicyDraft, check, drafted, plain, spelled, write
 from triage.domain.sla.presets import DEFAULT
-from triage.domain.sla.targets import Targets
+from triage.domain.sla.targets import Rule, Targets, hold_policies
 from triage.models import CalendarVersion, Finding, SlaTarget, SlaVersion
+
+REACH = timedelta(days=5 * 366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,16 @@ def publish(draft: PolicyDraft, *, actor: Actor, at: datetime, applies: Applies 
 def put(draft: PolicyDraft, *, log: Recording, at: datetime, applies: Applies, reason: str = "") -> Published:
     """As `publish`, for who has asked for the right already. Inside the recording."""
     check(draft)
-    _lock()
+    hold_policies()
     if draft.slug != DEFAULT.slug:
         Targets.load(at)  # the default policy is there before any other
     if applies == Applies.NEW and not Finding.objects.filter(clock_from__isnull=False).exists():
         applies = Applies.OPEN  # the first reports are of scans that ran before anybody wrote a policy
     before = _newest(draft.slug)
+    if applies == Applies.OPEN:
+        _wait_for_imports()
     version = write(draft, actor=log.actor, at=at, applies=applies, reason=reason)
+    _check_reach(version, at)
     log.tell(
         "sla", version.policy_id, "published", before=_told(before) if before else None, after=_told(version), reason=reason
     )  # fmt: skip
@@ -82,6 +89,26 @@ class Plan:
     bringing: Sequence[calendars.Draft] = ()
 
 
+def _wait_for_imports() -> None:
+    """An import under way has read the targets that were; one that begins later reads the new ones (`Chain.load(hold=True)`)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
+
+
+def _check_reach(version: SlaVersion, at: datetime) -> None:
+    """Raises Invalid for a target whose last rung a calendar would not reach for clocks of the next five years."""
+    highest = max((percent for percent, _tell in version.ladder), default=BREACH)
+    for target in version.targets.select_related("calendar__calendar"):
+        rule = Rule(target.pk, version.pk, target.clock, None, "", None, None, "", target.unit, target.amount, target.calendar_id)
+        try:
+            rule.reached(micros(at + REACH), max(highest, BREACH))
+        except BeyondCalendar:
+            raise Invalid(
+                _("“%(within)s” would not end before calendar %(calendar)s does: it is hardly ever open."),
+                within=spelled(target.amount, target.unit), calendar=str(target.calendar),
+            ) from None  # fmt: skip
+
+
 def preview(plan: Plan, *, actor: Actor, at: datetime) -> Effect:
     """What publishing would do to the clocks that run; nothing stays written. Raises NotAllowed, Invalid."""
     actor.demand(Right.VIEW)
@@ -95,6 +122,7 @@ def tried(plan: Plan, *, at: datetime) -> Iterator[None]:
     for draft in plan.policies:
         check(draft)
     with transaction.atomic():
+        hold_policies()
         with recording(actor="preview", at=at, door="preview") as log:
             for calendar in plan.bringing:
                 calendars.publish(calendar, log=log, at=at)
@@ -140,12 +168,6 @@ def _newest(slug: str) -> SlaVersion | None:
     return SlaVersion.objects.filter(policy__slug=slug).select_related("policy").order_by("-number").first()
 
 
-def _lock() -> None:
-    """Versions are numbered one after the other, and two changes at once would each not see what the other applied."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cspm sla'))")
-
-
 def _running() -> Iterator[int]:
     rows = Finding.objects.filter(clock_from__isnull=False, settled_at=None).order_by("pk")
     return rows.values_list("pk", flat=True).iterator(chunk_size=CHUNK)
@@ -158,9 +180,7 @@ def _compare(at: datetime) -> Effect:
     for ids in chunks(_running()):
         with connection.cursor() as cursor:
             cursor.execute(sets.COMPARE, {"ids": ids, "rules": rules, "at": at, "restart": False})
-            moved, breached, relieved, beyond = cursor.fetchone() or (0, 0, 0, 0)
-        if beyond:
-            raise sets.Unreachable(sets.BEYOND)
+            moved, breached, relieved = cursor.fetchone() or (0, 0, 0)
         for index, count in enumerate((moved, breached, relieved)):
             totals[index] += count
     return Effect(*totals)

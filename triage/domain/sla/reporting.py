@@ -17,7 +17,7 @@ from triage.models import Finding, Severity, SlaVersion, Team
 DECIDED = """
 WITH early AS (
     SELECT DISTINCT ON (finding_id, started_at) finding_id, started_at, due_before AS due, version_id, severity, team
-    FROM triage_clockentry WHERE kind IN ('recompute', 'pause') AND due_before < at ORDER BY finding_id, started_at, at, id
+    FROM triage_clockentry WHERE kind IN ('breach', 'recompute', 'pause') AND due_before < at ORDER BY finding_id, started_at, at, id
 ), clocks AS (
     SELECT finding_id, started_at, at AS stopped, due_before AS due, version_id, severity, team
     FROM triage_clockentry WHERE kind = 'stop'
@@ -30,7 +30,7 @@ WITH early AS (
 ), decided AS (
     SELECT c.finding_id, c.started_at, c.stopped, early.due IS NOT NULL OR c.due < coalesce(c.stopped, %(now)s) AS missed,
         CASE WHEN early.due IS NOT NULL THEN early.due WHEN c.due < coalesce(c.stopped, %(now)s)
-            THEN greatest(c.due, moved.at) ELSE c.stopped END AS at,
+            THEN greatest(c.due, moved.at) WHEN c.due IS NOT NULL THEN c.stopped END AS at,
         coalesce(early.due, c.due) AS due, CASE WHEN early.due IS NOT NULL THEN early.version_id ELSE c.version_id END AS version,
         CASE WHEN early.due IS NOT NULL THEN early.severity ELSE c.severity END AS severity,
         CASE WHEN early.due IS NOT NULL THEN early.team ELSE c.team END AS team

@@ -10,9 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.utils.translation import gettext_noop as _
 
-from triage.domain.errors import TriageError
 from triage.domain.sets import CHUNK, chunks
 from triage.domain.sla.targets import Rule, Targets, serving_checks, spells
 from triage.models import Application
@@ -88,11 +86,8 @@ WITH rules AS MATERIALIZED (
             ORDER BY i.before DESC LIMIT 1) i) closing ON true
     LEFT JOIN LATERAL {_LAST_SECOND.format("f", "coalesce(p.paused, 0)")} ending ON true
 ), best AS (
-    SELECT DISTINCT ON (id, clock) id, clock, version, due FROM dated ORDER BY id, clock, due NULLS FIRST, number
+    SELECT DISTINCT ON (id, clock) id, clock, version, due FROM dated WHERE due IS NOT NULL ORDER BY id, clock, due, number
 )"""
-
-# A date that no calendar reaches is NULL in `best`: it comes first there, and has a version where no target has none.
-BEYOND = _("A due date would lie after the end of its calendar. Publish the calendar again to prolong it.")
 
 NEW = (
     DUES
@@ -100,27 +95,27 @@ NEW = (
     SELECT id,
         max(due) FILTER (WHERE clock = 'remediate') AS due, max(version) FILTER (WHERE clock = 'remediate') AS version,
         max(due) FILTER (WHERE clock = 'acknowledge') AS acknowledge, max(due) FILTER (WHERE clock = 'contain') AS contain,
-        max(due) FILTER (WHERE clock = 'verify') AS verify, bool_or(due IS NULL) AS beyond
+        max(due) FILTER (WHERE clock = 'verify') AS verify
     FROM best GROUP BY id
 ), changed AS (
     SELECT f.id, f.clock_from, f.severity, f.team_id, f.sla_id AS old, f.due_at AS before,
         CASE WHEN f.paused_at IS NULL THEN dates.due END AS due, dates.due AS without, n.version,
-        dates.acknowledge, dates.contain, dates.verify, coalesce(n.beyond, false) AS beyond
+        dates.acknowledge, dates.contain, dates.verify
     FROM triage_finding f LEFT JOIN now n USING (id)
     CROSS JOIN LATERAL (SELECT {MOMENT.format("n.due")} AS due,
         CASE WHEN f.acknowledged_at IS NULL THEN {MOMENT.format("n.acknowledge")} ELSE f.acknowledge_due END AS acknowledge,
         CASE WHEN f.contained_at IS NULL THEN {MOMENT.format("n.contain")} ELSE f.contain_due END AS contain,
         {MOMENT.format("n.verify")} AS verify) dates
     WHERE f.id = ANY(%(ids)s) AND f.clock_from IS NOT NULL AND f.settled_at IS NULL
-        AND (f.due_at, f.sla_id, f.acknowledge_due, f.contain_due, f.verify_due) IS DISTINCT FROM
-            (CASE WHEN f.paused_at IS NULL THEN dates.due END, n.version, dates.acknowledge, dates.contain, dates.verify)
+        AND (%(restart)s OR (f.due_at, f.sla_id, f.acknowledge_due, f.contain_due, f.verify_due) IS DISTINCT FROM
+            (CASE WHEN f.paused_at IS NULL THEN dates.due END, n.version, dates.acknowledge, dates.contain, dates.verify))
 )"""
 )
 
 # What a change of policy would do, without doing it.
 COMPARE = NEW + (
     " SELECT count(*), count(*) FILTER (WHERE due < %(at)s AND (before IS NULL OR before >= %(at)s)),"
-    " count(*) FILTER (WHERE before < %(at)s AND (due IS NULL OR due >= %(at)s)), count(*) FILTER (WHERE beyond)"
+    " count(*) FILTER (WHERE before < %(at)s AND (due IS NULL OR due >= %(at)s))"
     " FROM changed WHERE before IS DISTINCT FROM due"
 )
 
@@ -132,7 +127,7 @@ WRITE = (
     SELECT id, clock_from, 'recompute', %(at)s, before, due, old, version, severity, team_id,
         left(coalesce(cspm_setting('reason'), ''), 500), cspm_actor()
     FROM changed
-    WHERE before IS DISTINCT FROM due AND NOT %(restart)s AND NOT beyond
+    WHERE before IS DISTINCT FROM due AND NOT %(restart)s
 ), written AS (
     UPDATE triage_finding f SET due_at = c.due, sla_id = c.version,
         due_original = CASE WHEN %(restart)s THEN c.without ELSE coalesce(f.due_original, c.without) END,
@@ -140,13 +135,9 @@ WRITE = (
         notice_at = CASE WHEN c.due IS NULL AND c.acknowledge IS NULL AND c.contain IS NULL AND c.verify IS NULL
             AND f.paused_at IS NULL THEN NULL ELSE %(at)s END,
         changed_at = %(at)s
-    FROM changed c WHERE f.id = c.id AND NOT c.beyond RETURNING f.id
-) SELECT (SELECT count(*) FROM written), count(*) FILTER (WHERE beyond) FROM changed"""
+    FROM changed c WHERE f.id = c.id RETURNING f.id
+) SELECT count(*) FROM written"""
 )
-
-
-class Unreachable(TriageError):
-    """A due date would lie beyond its calendar."""
 
 
 def parameters(targets: Targets) -> str:
@@ -174,16 +165,16 @@ def compute(findings: Iterable[int], *, at: datetime, restart: bool = False) -> 
     """Date the running clocks of these findings anew; how many changed. What stays as it is, is not written. Inside a recording.
 
     `restart`: the clock is a new one, and its date the original. Otherwise a change of the date to remediate is an entry of the
-    ledger, with the recording's actor and reason. Raises Unreachable.
+    ledger, with the recording's actor and reason. A date that no calendar reaches is none (`policies.put` refuses such targets).
     """
     written = 0
     rules = None
     for ids in chunks(findings, CHUNK):
         rules = rules or parameters(Targets.load(at))
         with connection.cursor() as cursor:
+            # Locked first: what is computed from an older state than the one that is overwritten would undo what others did.
+            cursor.execute("SELECT id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [ids])
             cursor.execute(WRITE, {"ids": ids, "rules": rules, "at": at, "restart": restart})
-            changed, beyond = cursor.fetchone() or (0, 0)
-        if beyond:
-            raise Unreachable(BEYOND)
+            (changed,) = cursor.fetchone() or (0,)
         written += changed
     return written

@@ -2,13 +2,17 @@
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from django.db import connection
+
 from triage.domain import calendars
-from triage.domain.calendars import DAY, HOUR, Span, micros, moment
+from triage.domain.audit import recording
+from triage.domain.calendars import DAY, HOUR, BeyondCalendar, Span, micros, moment
 from triage.domain.sla.drafts import Applies, write
 from triage.domain.sla.presets import DEFAULT
 from triage.models import CheckControl, SlaTarget, SlaUnit, SlaVersion
@@ -102,10 +106,7 @@ class Targets:
     def load(cls, at: datetime) -> "Targets":
         """Those of all published versions, remembered until another is published. The first time, the default policy is."""
         newest = SlaVersion.objects.order_by("-pk").values_list("pk", flat=True).first()
-        if newest is None:
-            reason = "nothing was published yet"
-            newest = write(DEFAULT, actor="worker", at=at, applies=Applies.OPEN, reason=reason).pk
-        return cls(_rules(newest))
+        return cls(_rules(newest or _publish_default(at)))
 
     def fitting(self, clock: str, facts: Circumstances, start: int) -> tuple[Rule, ...]:
         """The targets that a clock started then falls under; none when there is no such clock."""
@@ -128,7 +129,10 @@ class Targets:
     def strictest(self, clock: str, facts: Circumstances, start: datetime, pauses: Sequence[Span] = ()) -> Due | None:
         """The earliest of all dates that fit; of equal ones, the target that was written first."""
         begun = micros(start)
-        dues = [(rule.due(begun, pauses), rule.number, rule) for rule in self.fitting(clock, facts, begun)]
+        dues = []
+        for rule in self.fitting(clock, facts, begun):
+            with suppress(BeyondCalendar):  # no date at all; `policies.put` refuses such targets
+                dues.append((rule.due(begun, pauses), rule.number, rule))
         if not dues:
             return None
         due, _number, rule = min(dues)
@@ -167,6 +171,24 @@ def spells(name: str, framework: str) -> bool:
     """Whether the name means the framework: spelled so, or without its version."""
     plain, folded = name.casefold(), framework.casefold()
     return folded == plain or folded.startswith((f"{plain}-", f"{plain} ", f"{plain}_"))
+
+
+def _publish_default(at: datetime) -> int:
+    """The first version there is; when two come at once, the second finds it."""
+    with recording(actor="worker", at=at, door="task") as log:
+        hold_policies()
+        found = SlaVersion.objects.order_by("-pk").values_list("pk", flat=True).first()
+        if found is not None:
+            return int(found)
+        version = write(DEFAULT, actor="worker", at=at, applies=Applies.OPEN, reason="nothing was published yet")
+        log.tell("sla", version.policy_id, "published", after={"policy": DEFAULT.slug, "version": version.number})
+        return version.pk
+
+
+def hold_policies() -> None:
+    """Until the transaction ends, nobody else publishes: versions are numbered, and applied, one after the other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cspm sla'))")
 
 
 @lru_cache(maxsize=2)

@@ -20,6 +20,7 @@ from django.utils.translation import gettext, gettext_lazy
 from django_q.tasks import async_task
 
 from triage.domain import ingest
+from triage.domain.exceptions import keeping
 from triage.domain.ingest.summary import Report
 from triage.domain.search import words
 from triage.management.base import NOT_UNDERSTOOD, USAGE, TriageCommand
@@ -152,6 +153,7 @@ class Command(TriageCommand):
                 matches.keep()
             while words.index_assets():
                 pass
+            keeping.look(at=self.at())
             async_task("triage.tasks.tidy")
             async_task("triage.tasks.follow_tickets")
         self._report(scan, [Text(note["message"], note["params"]) for note in scan.notes], options)

@@ -198,12 +198,13 @@ def test_what_lowers_the_risk_voids_nothing():
 
 
 @pytest.mark.django_db
-def test_a_report_that_raises_the_severity_voids_within_its_import():
+def test_a_report_that_raises_the_severity_voids_with_the_next_look():
     assert imported(prowler([report_row("b1", "FAIL", severity="high")], AT)).state == "done"
     row = Finding.objects.get()
     wanted = asked(About(finding=row.pk))
     deciding.approve(exception=wanted.pk, actor=SENIOR, at=AT + DAY)
     assert imported(prowler([report_row("b1", "FAIL", severity="critical")], AT + 2 * DAY)).state == "done"
+    keeping.look(at=AT + 2 * DAY)
     row.refresh_from_db()
     wanted.refresh_from_db()
     assert (row.status, wanted.state) == ("open", "voided")

@@ -297,7 +297,7 @@ def test_an_exposure_is_contained_acknowledged_and_verified_on_clocks_of_their_o
         finding=row.pk, done="Blocked by policy", exploited="no", actor=ME, at=paris(9, 7, 12), when=paris(9, 7, 11)
     )
     row.refresh_from_db()
-    assert (kept.at, row.contained_at, row.acknowledged_at) == (paris(9, 7, 11), paris(9, 7, 11), paris(9, 7, 12))
+    assert (kept.at, row.contained_at, row.acknowledged_at) == (paris(9, 7, 11), paris(9, 7, 12), paris(9, 7, 12))
     event = Event.objects.get(subject="finding", subject_id=row.pk, kind="contained")
     assert event.reason == "Blocked by policy (exploited: no)"
     every_hour(paris(9, 7, 12), paris(9, 8, 12))
