@@ -13,7 +13,7 @@ from django.utils.timezone import now
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from triage.domain import evidence, ingest, outbox, risk, tickets, verification
+from triage.domain import coverage, evidence, ingest, outbox, risk, tickets, verification
 from triage.domain.access import worker
 from triage.domain.audit import recording
 from triage.domain.exceptions import keeping
@@ -102,6 +102,7 @@ def grow_older() -> None:
     at = now()
     with recording(actor=worker().name, at=at, door=worker().door):
         risk.grow_older(at=at)
+    coverage.look(at=at)
 
 
 def tidy() -> None:

@@ -38,6 +38,7 @@ class Account(models.Model):
     scope_reason = models.CharField(max_length=300, blank=True)
     options = models.JSONField(default=dict, blank=True)  # how verifiers reach it (role, endpoint); never a secret
     aliases = ArrayField(models.CharField(max_length=500), default=list, blank=True)
+    alarmed_at = models.DateTimeField(null=True)  # when it was told that nobody scanned it lately; null while somebody does
     created_at = models.DateTimeField()
 
     class Meta:

@@ -16,6 +16,7 @@ from django.utils.translation import get_language, gettext, ngettext, pgettext
 from django.utils.translation import gettext_noop as _
 from lucide.templatetags.lucide import lucide
 
+from triage.domain import coverage
 from triage.domain.access import Right
 from triage.domain.calendars import WEEK
 from triage.domain.sla.wording import STATES, about, in_words, length
@@ -186,6 +187,11 @@ def target_length(target: SlaTarget) -> str:
 def clock_state(state: str) -> str:
     """A state of a clock (`domain.sla.explaining`) in words."""
     return gettext(STATES[state])
+
+
+@register.filter
+def coverage_state(state: str) -> str:
+    return gettext(coverage.STATES[coverage.Coverage(state)])
 
 
 @register.filter

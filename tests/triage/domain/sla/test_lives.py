@@ -154,8 +154,9 @@ def test_what_had_no_date_was_not_kept_and_what_stood_was():
         applies=Applies.OPEN,
     )
     plan = Plan([policies.drafted(policies.named("default"))])
-    tally = simulating.simulate(plan, actor=ME, at=AT + 30 * DAY).tallies
-    assert sum(each.would_miss for each in tally.values()) == 0
+    found = simulating.simulate(plan, actor=ME, at=AT + 30 * DAY)
+    assert sum(each.would_meet for each in found.tallies.values()) == 1
+    assert standing.pk not in {row.pk for row in found.worse}
 
 
 def test_only_pauses_by_hand_use_up_the_allowance():

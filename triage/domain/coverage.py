@@ -1,0 +1,109 @@
+"""Which accounts are scanned, by what, and how lately; and an alarm for those that nobody looks at."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db.models import Count, Max, Q
+from django.utils.translation import gettext_noop as _
+
+from triage.domain import access
+from triage.domain.access import Actor, Right
+from triage.domain.audit import recording
+from triage.models import Account, Environment, Finding, ScanScope
+
+LATELY = timedelta(days=7)
+_FIRST = [Environment.PRODUCTION, Environment.STAGING, Environment.UNKNOWN, Environment.TEST, Environment.DEVELOPMENT]
+
+
+class Coverage(StrEnum):
+    """How an account stands. `partial`: it was looked at lately, but by no scan that was whole."""
+
+    NEVER = "never"
+    STALE = "stale"
+    PARTIAL = "partial"
+    FRESH = "fresh"
+    OUT = "out"
+
+
+STATES = {
+    Coverage.NEVER: _("never scanned"), Coverage.STALE: _("not lately"), Coverage.PARTIAL: _("in part"), Coverage.FRESH: _("scanned"),
+    Coverage.OUT: _("out of scope"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """The newest scans of an account by one scanner; `whole` is None when there was no complete one."""
+
+    scanner: str
+    newest: datetime
+    whole: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    account: Account
+    state: Coverage
+    scans: Sequence[Scanned] = field(default_factory=tuple)
+    open: int = 0
+
+
+def survey(*, actor: Actor, at: datetime, lately: timedelta = LATELY, scanner: str = "") -> list[Covered]:
+    """All accounts: in scope before out of scope, production first, never scanned before stale. Raises NotAllowed.
+
+    Of a moment in the past, what had been scanned by then. `scanner`: look at its scans alone. Three statements.
+    """
+    actor.demand(Right.VIEW)
+    scans = _scans(at, scanner)
+    open_ = dict(Finding.objects.filter(is_open=True).values_list("account").annotate(n=Count("pk")).values_list("account", "n"))
+    rows = [
+        Covered(account, _state(account, scans[account.pk], at, lately), scans[account.pk], open_.get(account.pk, 0))
+        for account in Account.objects.select_related("team")
+    ]
+    order = list(Coverage)
+
+    def first(row: Covered) -> tuple[bool, int, int, str]:
+        environment = _FIRST.index(Environment(row.account.environment))
+        return not row.account.in_scope, environment, order.index(row.state), str(row.account).casefold()
+
+    return sorted(rows, key=first)
+
+
+def look(*, at: datetime, lately: timedelta = LATELY) -> int:
+    """Tell once of each account in scope that nobody scanned lately; how many were told. Those that are scanned again may be told anew."""
+    actor = access.worker()
+    with recording(actor=actor.name, at=at, door=actor.door) as log:
+        rows = survey(actor=actor, at=at, lately=lately)
+        missed = [row for row in rows if row.state in (Coverage.NEVER, Coverage.STALE) and row.account.alarmed_at is None]
+        # An account that came to be known just now has had no time to be scanned.
+        missed = [row for row in missed if row.account.created_at <= at - lately]
+        log.tell_all(
+            "account",
+            [(row.account.pk, "not scanned lately", {}, {"state": row.state.value, "days": lately.days}) for row in missed],
+        )
+        Account.objects.filter(pk__in=[row.account.pk for row in missed]).update(alarmed_at=at)
+        well = [row.account.pk for row in rows if row.state not in (Coverage.NEVER, Coverage.STALE)]
+        Account.objects.filter(pk__in=well, alarmed_at__isnull=False).update(alarmed_at=None)
+    return len(missed)
+
+
+def _scans(at: datetime, scanner: str) -> defaultdict[int, list[Scanned]]:
+    rows = ScanScope.objects.filter(at__lte=at, **({"scanner": scanner} if scanner else {}))
+    newest = rows.values_list("account", "scanner").annotate(newest=Max("at"), whole=Max("at", filter=Q(complete=True)))
+    found: defaultdict[int, list[Scanned]] = defaultdict(list)
+    for account, name, last, whole in newest.order_by("account", "scanner"):
+        found[account].append(Scanned(name, last, whole))
+    return found
+
+
+def _state(account: Account, scans: Sequence[Scanned], at: datetime, lately: timedelta) -> Coverage:
+    if not account.in_scope:
+        return Coverage.OUT
+    if not scans:
+        return Coverage.NEVER
+    if any(scan.whole and scan.whole >= at - lately for scan in scans):
+        return Coverage.FRESH
+    return Coverage.PARTIAL if any(scan.newest >= at - lately for scan in scans) else Coverage.STALE

@@ -1,0 +1,44 @@
+"""Accounts: which are scanned, by what, how lately; and accounts taken in from where they are kept."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.timezone import now
+from django.views.decorators.http import require_http_methods
+
+from triage.domain import coverage, directories
+from triage.domain.access import Right
+from triage.domain.coverage import Coverage
+from triage.domain.errors import TriageError
+from triage.ports import UnreadableReport
+from triage.web.filters import open_of
+from triage.web.middleware import status_code
+from triage.web.requests import PageRequest, needs
+
+PERIODS = {"1": 1, "7": 7, "30": 30}
+
+
+@require_http_methods(["GET", "POST"])
+@needs(Right.VIEW)
+def accounts(request: PageRequest) -> HttpResponse:
+    """Query: `days`, one of PERIODS. Fields: `list`, a file; `apply`, without which only its consequences are shown."""
+    at = now()
+    days = PERIODS.get(request.GET.get("days", ""), 7)
+    shown: dict[str, Any] = {"at": at, "days": days, "periods": list(PERIODS.values()), "done": None, "error": None}
+    status = 200
+    if request.method == "POST" and (uploaded := request.FILES.get("list")) is not None:
+        try:
+            shown["applied"] = "apply" in request.POST
+            shown["done"] = directories.take_in(
+                uploaded.read(directories.LARGEST + 1), actor=request.actor, at=at, name=uploaded.name or "",
+                dry_run=not shown["applied"],
+            )  # fmt: skip
+        except (TriageError, UnreadableReport) as error:
+            shown["error"] = error.text
+            status = status_code(error) if isinstance(error, TriageError) else 400
+    rows = coverage.survey(actor=request.actor, at=at, lately=timedelta(days=days))
+    shown["rows"] = [(row, open_of(account=row.account.uid)) for row in rows]
+    shown["gaps"] = sum(row.state in (Coverage.NEVER, Coverage.STALE) for row in rows)
+    return render(request, "triage/accounts/list.html", shown, status=status)
