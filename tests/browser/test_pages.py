@@ -138,7 +138,7 @@ def faults(page):
 PAGES = (
     "/triage", "/triage?selected={worst}", "/triage?q=severity:hihg", "/triage?q=zzz", "/triage?q=is:open+is:unowned", "/findings/{worst}",
     "/findings/{code}", "/findings/999", "/scans", "/scans/{done}", "/scans/{running}", "/scans/{failed}", "/scans/{duplicate}", "/import",
-    "/unowned", "/preferences", "/nowhere",
+    "/unowned", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/exceptions", "/exceptions/request?finding={worst}",
 )  # fmt: skip
 
 
@@ -437,7 +437,7 @@ def test_everything_is_done_without_a_script(plain, tess, tmp_path):
     page.locator("[data-row-link]").click()
     page.get_by_role("button", name="Start work").click()
     expect(page.locator(".head .status")).to_have_text("In progress")
-    page.locator(".actions summary").click()
+    page.locator(".finding > .actions summary").click()
     page.get_by_label("Team").select_option("web")
     page.get_by_role("button", name="Assign").click()
     expect(page.locator(".side .owner").first).to_contain_text("Team Web")

@@ -23,7 +23,9 @@ class Control(models.Model):
 
 class Check(models.Model):
     """`severity`: as the scanner last said. `digest`: of the description, to see a change. `threat`: points for a CVE in its key
-    that is exploited or likely to be (domain.risk). `words`: for text search.
+    that is exploited or likely to be (domain.risk).
+    `override`: the severity that its findings have here, whatever the scanner says, and why. `runbook`, `guard`: addresses of how to
+    fix it here, and of the rule that would have prevented it. `words`: for text search.
     """
 
     scanner = models.CharField(max_length=80)
@@ -43,6 +45,10 @@ class Check(models.Model):
     references = ArrayField(models.TextField(), default=list, blank=True)
     exposes = models.BooleanField(default=False)
     threat = models.SmallIntegerField(db_default=0)
+    override = models.SmallIntegerField(choices=Severity, null=True)
+    override_reason = models.CharField(max_length=500, db_default="")
+    runbook = models.CharField(max_length=1000, db_default="")
+    guard = models.CharField(max_length=1000, db_default="")
     controls = models.ManyToManyField(Control, through="CheckControl", related_name="checks")
     digest = models.BinaryField(max_length=16)
     words = SearchVectorField(null=True)

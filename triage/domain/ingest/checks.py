@@ -43,7 +43,7 @@ _WRITE = (
     f"INSERT INTO triage_check AS c (scanner, updated_at, {_NAMES}, words)"
     f" SELECT %s, %s, {_VALUES}, {_WORDS} FROM json_to_recordset(%s) AS r({_DECLARED})"
     f" ON CONFLICT (scanner, key) DO UPDATE SET {_CHANGED}"
-    " RETURNING id, key, service, digest, exposes, threat"
+    " RETURNING id, key, service, digest, exposes, threat, override"
 )
 
 
@@ -58,11 +58,12 @@ class KnownCheck:
     digest: bytes
     exposes: bool
     threat: int = 0
+    override: int | None = None
 
 
 def checks_of(scanner: str) -> dict[str, KnownCheck]:
     """All checks of a scanner, by key."""
-    rows = Check.objects.filter(scanner=scanner).values_list("pk", "key", "service", "digest", "exposes", "threat")
+    rows = Check.objects.filter(scanner=scanner).values_list("pk", "key", "service", "digest", "exposes", "threat", "override")
     return {row[1]: _known(scanner, row) for row in rows}
 
 
@@ -76,13 +77,13 @@ def write_checks(scanner: str, wanted: Mapping[str, tuple[CheckInfo, Severity]],
             found = cursor.fetchall()
         threats = threat.of_checks({row[0]: row[1] for row in found})
         for row in found:
-            written[row[1]] = _known(scanner, (*row[:5], threats.get(row[0], row[5])))
+            written[row[1]] = _known(scanner, (*row[:5], threats.get(row[0], row[5]), row[6]))
     return written
 
 
-def _known(scanner: str, row: tuple[int, str, str, bytes | memoryview, bool, int]) -> KnownCheck:
-    number, key, service, of, exposes, threat = row
-    return KnownCheck(number, key, f"{scanner}\x1f{key}", service, bytes(of), exposes, threat)
+def _known(scanner: str, row: tuple[int, str, str, bytes | memoryview, bool, int, int | None]) -> KnownCheck:
+    number, key, service, of, exposes, threat, override = row
+    return KnownCheck(number, key, f"{scanner}\x1f{key}", service, bytes(of), exposes, threat, override)
 
 
 def _row(key: str, info: CheckInfo, severity: Severity) -> dict[str, object]:

@@ -155,8 +155,8 @@ def _change_severity(severities: dict[int, int], *, log: Recording, at: datetime
         ids, values = (list(column) for column in zip(*chunk, strict=True))
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE triage_finding f SET severity = n.severity, scanner_severity = n.severity, changed_at = %s"
-                " FROM unnest(%s::bigint[], %s::smallint[]) AS n(id, severity) WHERE f.id = n.id",
+                "UPDATE triage_finding f SET severity = coalesce(c.override, n.severity), scanner_severity = n.severity, changed_at = %s"
+                " FROM unnest(%s::bigint[], %s::smallint[]) AS n(id, severity), triage_check c WHERE f.id = n.id AND c.id = f.check_id",
                 [at, ids, values],
             )
         sla.recompute(ids, at=at)

@@ -172,11 +172,21 @@ class Writer:
         return _remember(self._flags, flags, encoded)
 
     def _clock(self, observation: Observation, check: KnownCheck, facts: Facts, *, running: bool) -> bytes:
-        severity = observation.severity
-        memo, application = self._clocks[severity], facts.application
+        severity = check.override or observation.severity
+        memo, application = self._clocks[observation.severity], facts.application
         frameworks = self._targets.frameworks_of(check.id, application.frameworks if application else ())
         data = application.data if application else ""
-        key = (facts.environment, facts.criticality, check.exposes, check.threat, data, frameworks, observation.seen_at, running)
+        key = (
+            severity,
+            facts.environment,
+            facts.criticality,
+            check.exposes,
+            check.threat,
+            data,
+            frameworks,
+            observation.seen_at,
+            running,
+        )
         encoded = memo.get(key)
         if encoded is None:
             # A report from the future would make everything that follows late; the scan's own time is bounded already.
@@ -194,7 +204,7 @@ class Writer:
                 at=self.at,
             )
             encoded = _remember(memo, key, (
-                copying.small(severity) + copying.small(severity) + copying.integer(score) + copying.moment(first)
+                copying.small(severity) + copying.small(observation.severity) + copying.integer(score) + copying.moment(first)
                 + copying.moment(self.at) + copying.moment(first if running else None) + due + due
                 + copying.big(remediate.rule.version if remediate else None)
                 + copying.moment(acknowledge.at if acknowledge else None) + copying.moment(contain.at if contain else None)
