@@ -19,6 +19,7 @@ from lucide.templatetags.lucide import lucide
 from triage.domain import coverage
 from triage.domain.access import Right
 from triage.domain.calendars import WEEK
+from triage.domain.compliance import titled
 from triage.domain.sla.wording import STATES, about, in_words, length
 from triage.models import ClockKind, Environment, Finding, Presence, Role, Severity, SlaTarget, Status, Team
 from triage.ports import Text
@@ -187,6 +188,12 @@ def target_length(target: SlaTarget) -> str:
 def clock_state(state: str) -> str:
     """A state of a clock (`domain.sla.explaining`) in words."""
     return gettext(STATES[state])
+
+
+@register.filter
+def control_title(reference: str, framework: str) -> str:
+    """What a control is about, in the reader's language; '' where its text is protected or unknown."""
+    return titled(framework, reference, language=get_language() or "en").title
 
 
 @register.filter

@@ -72,7 +72,7 @@ def test_check_is_stored_once_with_its_controls():
 
     check = Check.objects.get()
     assert check.title == "Title of s3_bucket_public_access"
-    assert sorted(map(str, check.controls.all())) == ["CIS-3.0 2.1.4", "ISO27001-2022 A.8.1"]
+    assert sorted(map(str, check.controls.all())) == ["CIS-3.0 2.1.4", "HDS-2024 A.8.1", "ISO27001-2022 A.8.1"]
 
 
 def test_poorer_format_of_the_same_check_keeps_what_the_richer_one_said():
@@ -82,7 +82,7 @@ def test_poorer_format_of_the_same_check_keeps_what_the_richer_one_said():
 
     check = Check.objects.get()
     assert check.risk == "Risk"
-    assert check.controls.count() == 2
+    assert check.controls.count() == 3
 
 
 def test_scanners_own_id_is_an_alias_only_where_it_cannot_be_composed():

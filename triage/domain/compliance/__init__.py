@@ -1,0 +1,65 @@
+"""Frameworks and controls: what they are called, in both languages, and what follows from one for another.
+
+Which controls a check serves is what scanners say in their own column. Beside it stands one rule of ours: the French certification of
+hosts of health data (HDS) asks for ISO/IEC 27001, so that a check serves HDS by the ISO control that it serves.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+HDS = "HDS-2024"
+OF_HDS = "ISO27001-2022"
+_TITLES = Path(__file__).with_name("titles.yaml")
+_NOT_PLAIN = re.compile(r"[^a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Titled:
+    """A control with its titles: '' where we have none, as for texts that are protected."""
+
+    framework: str
+    reference: str
+    name: str
+    title: str
+    source: str
+
+
+def titled(framework: str, reference: str, *, language: str) -> Titled:
+    """A control as the scanner spells it, with its framework's name and its own title in the language (`fr`, else English)."""
+    french = int(language.startswith("fr"))
+    known = _framework(framework)
+    if known is None:
+        return Titled(framework, reference, framework, "", "")
+    return Titled(framework, reference, known["name"][french], _title(known["controls"], reference, french), known["source"])
+
+
+def with_derived(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The controls that a scanner names, and those that follow from them."""
+    named = tuple(pairs)
+    return (*named, *((HDS, reference) for framework, reference in named if framework == OF_HDS))
+
+
+def _title(controls: dict[str, list[str]], reference: str, french: int) -> str:
+    plain = _NOT_PLAIN.sub("", reference.casefold())
+    if plain in controls:
+        return controls[plain][french]
+    chapter = re.match(r"\d+", reference)  # frameworks that are titled by chapter
+    return controls[chapter[0]][french] if chapter and chapter[0] in controls else ""
+
+
+@cache
+def _frameworks() -> dict[str, dict]:  # type: ignore[type-arg]
+    return dict(yaml.safe_load(_TITLES.read_text(encoding="utf-8")))
+
+
+@cache
+def _framework(name: str) -> dict | None:  # type: ignore[type-arg]
+    """Spelled as it may be: `SOC2`, `ISO27001-2022`, `SecNumCloud-3.2`."""
+    plain = _NOT_PLAIN.sub("", name.casefold())
+    known = _frameworks()
+    return known.get(plain) or next((known[key] for key in known if key != "iso270012022" and plain.startswith(key)), None)
