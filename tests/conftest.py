@@ -1,6 +1,8 @@
 """Tests talk to a real PostgreSQL, as the application's role: what the product may not do, its tests can't either."""
 
+import os
 from collections.abc import Iterator
+from hashlib import sha256
 
 import pytest
 from django.conf import settings
@@ -8,6 +10,17 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from triage.models.privileges import APP_ROLE
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A database that is kept (--reuse-db) is made anew when the migrations are others: they are edited until the first release."""
+    migrations = sorted((config.rootpath / "triage" / "migrations").glob("*.py"))
+    digest = sha256(b"".join(path.read_bytes() for path in migrations)).hexdigest()
+    kept = config.rootpath / ".pytest_cache" / f"schema-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    if not kept.exists() or kept.read_text() != digest:
+        config.option.create_db = True
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(digest)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import audit
 from triage.domain.errors import NotAllowed
-from triage.models import Role, RoleGrant, Team, User
+from triage.models import Event, Role, RoleGrant, Team, User
 
 
 class Right(StrEnum):
@@ -87,6 +87,31 @@ def of_machine(uid: int, *, roles: frozenset[str] | None = None) -> Actor:
 def worker() -> Actor:
     """The service itself: imports, verifications and deliveries that somebody asked for before."""
     return Actor(name="worker", door="task", roles=frozenset({Role.ADMINISTRATOR}))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A role that somebody had: in a team or everywhere, given when and by whom."""
+
+    role: str
+    team: str | None
+    since: datetime
+    given_by: str
+
+
+def roles_on(*, user: User, on: datetime, actor: Actor) -> list[Held]:
+    """The roles that the person had at that moment, by the trail of what was given and taken. Raises NotAllowed."""
+    if not actor.may(Right.AUDIT):
+        actor.demand(Right.ADMINISTER)
+    held: dict[tuple[str, str | None], Held] = {}
+    events = Event.objects.filter(subject="user", subject_id=user.pk, kind__in=("role given", "role taken"), at__lte=on)
+    for event in events.order_by("at", "pk"):
+        said = (event.after if event.kind == "role given" else event.before) or {}
+        key = (str(said.get("role")), said.get("team"))
+        held.pop(key, None)
+        if event.kind == "role given":
+            held[key] = Held(*key, event.at, event.actor)
+    return sorted(held.values(), key=lambda each: (each.role, each.team or ""))
 
 
 def give(*, user: User, role: str, team: Team | None, actor: Actor, at: datetime) -> None:

@@ -11,8 +11,9 @@ from django.views.decorators.http import require_http_methods
 from triage.domain import coverage, directories
 from triage.domain.access import Right
 from triage.domain.coverage import Coverage
-from triage.domain.errors import TriageError
+from triage.domain.errors import Invalid, TriageError
 from triage.ports import UnreadableReport
+from triage.web.days import end_of
 from triage.web.filters import open_of
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, needs
@@ -23,7 +24,10 @@ PERIODS = {"1": 1, "7": 7, "30": 30}
 @require_http_methods(["GET", "POST"])
 @needs(Right.VIEW)
 def accounts(request: PageRequest) -> HttpResponse:
-    """Query: `days`, one of PERIODS. Fields: `list`, a file; `apply`, without which only its consequences are shown."""
+    """Query: `days`, one of PERIODS; `on`, a day: as it was at its end.
+
+    Fields: `list`, a file; `apply`, without which only its consequences are shown.
+    """
     at = now()
     days = PERIODS.get(request.GET.get("days", ""), 7)
     shown: dict[str, Any] = {"at": at, "days": days, "periods": list(PERIODS.values()), "done": None, "error": None}
@@ -38,7 +42,13 @@ def accounts(request: PageRequest) -> HttpResponse:
         except (TriageError, UnreadableReport) as error:
             shown["error"] = error.text
             status = status_code(error) if isinstance(error, TriageError) else 400
-    rows = coverage.survey(actor=request.actor, at=at, lately=timedelta(days=days))
+    on = at
+    try:
+        on = end_of(request.GET["on"]) if request.GET.get("on") else at
+    except Invalid as wrong:
+        shown["error"] = wrong.text
+    shown["on"] = request.GET.get("on", "")
+    rows = coverage.survey(actor=request.actor, at=on, lately=timedelta(days=days))
     shown["rows"] = [(row, open_of(account=row.account.uid)) for row in rows]
     shown["gaps"] = sum(row.state in (Coverage.NEVER, Coverage.STALE) for row in rows)
     return render(request, "triage/accounts/list.html", shown, status=status)

@@ -2,10 +2,15 @@
 
 from datetime import date, datetime, time
 
-from django.utils.timezone import make_aware
+from django.utils.timezone import localtime, make_aware
 from django.utils.translation import gettext_noop as _
 
 from triage.domain.errors import Invalid
+
+
+def beginning_of(day: str) -> datetime:
+    """The beginning of a day in the person's time zone. Raises Invalid."""
+    return make_aware(datetime.combine(localtime(end_of(day)).date(), time.min))
 
 
 def end_of(day: str) -> datetime:

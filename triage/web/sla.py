@@ -13,11 +13,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from triage.domain.access import Right
 from triage.domain.configuration.applying import apply_duty, compare, exported_duty, planned_policies, written
 from triage.domain.configuration.document import WrongConfiguration
-from triage.domain.errors import TriageError
+from triage.domain.errors import Invalid, TriageError
 from triage.domain.sla import policies, reporting
 from triage.domain.sla.drafts import Applies
 from triage.domain.sla.presets import PRESETS
 from triage.models import CalendarVersion, SlaVersion
+from triage.web.days import beginning_of, end_of
 from triage.web.requests import PageRequest, needs
 
 PERIODS = {"30": 30, "90": 90, "365": 365}
@@ -28,15 +29,24 @@ DUTY = ("calendars", "sla")
 @require_safe
 @needs(Right.VIEW)
 def sla(request: PageRequest) -> HttpResponse:
-    """Query: `days`, one of PERIODS."""
-    at = now()
-    days = PERIODS.get(request.GET.get("days", ""), 30)
-    said: dict[str, Any] = {"since": at - timedelta(days=days), "until": at, "actor": request.actor, "at": at}
+    """Query: `days`, one of PERIODS; or `since` and `until`, days that count whole."""
+    at, problem = now(), None
+    days: int | None = PERIODS.get(request.GET.get("days", ""), 30)
+    since, until = at - timedelta(days=days or 0), at
+    try:
+        if request.GET.get("since") and request.GET.get("until"):
+            since, until, days = beginning_of(request.GET["since"]), end_of(request.GET["until"]), None
+    except Invalid as error:
+        problem = error.text
+    said: dict[str, Any] = {"since": since, "until": until, "actor": request.actor, "at": at}
     missed = reporting.breaches(**said, limit=SHOWN + 1)
     newest = CalendarVersion.objects.order_by("calendar", "-number").distinct("calendar").select_related("calendar")
     shown = {
         "at": at,
         "days": days,
+        "problem": problem,
+        "since": request.GET.get("since", ""),
+        "until": request.GET.get("until", ""),
         "periods": list(PERIODS.values()),
         "versions": [(version, _targets(version)) for version in policies.in_force()],
         "calendars": newest,

@@ -1,12 +1,13 @@
 import io
 import json
 import sys
+from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.factories import AT, team
-from triage.domain import sign_in
+from tests.factories import AT, person, team
+from triage.domain import access, sign_in
 from triage.models import Event, User
 
 pytestmark = pytest.mark.django_db
@@ -92,3 +93,20 @@ def test_what_cannot_be_is_said_with_its_exit_code(arguments, code):
         call_command("user", *arguments)
 
     assert failure.value.returncode == code
+
+
+def test_roles_are_told_as_they_were_on_a_day():
+    ana, me = person("ana@example.com"), access.of_machine(0)
+    access.give(user=ana, role="auditor", team=None, actor=me, at=AT)
+    access.give(user=ana, role="contributor", team=team("web"), actor=me, at=AT)
+    access.take(user=ana, role="auditor", team=None, actor=me, at=AT + timedelta(days=5))
+
+    def on(days: int) -> list[tuple[str, str | None]]:
+        return [(held.role, held.team) for held in access.roles_on(user=ana, on=AT + timedelta(days=days), actor=me)]
+
+    assert (on(-1), on(1), on(6)) == ([], [("auditor", None), ("contributor", "web")], [("contributor", "web")])
+    output = io.StringIO()
+    call_command("user", "roles", "ana@example.com", "--on", "2020-01-01", stdout=output)
+    assert output.getvalue() == "no role\n"
+    call_command("user", "roles", "ana@example.com", "--json", stdout=output)
+    assert '"team": "web"' in output.getvalue()

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,6 +19,7 @@ from triage.domain.access import Right
 from triage.domain.errors import NotFound
 from triage.domain.ownership.assigning import team_named
 from triage.management.base import USAGE, TriageCommand
+from triage.management.commands.owner import moment
 from triage.models import Role, RoleGrant, Team, User
 
 
@@ -26,6 +28,11 @@ class Command(TriageCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.verbs(parser)
+        held = verbs.add_parser("roles", help=_("which roles a person has, or had on a day"))
+        held.add_argument("email")
+        held.add_argument("--on", metavar="DATE", help=_("then instead of now: 2026-11-02 (its end) or 2026-11-02T09:00"))
+        held.add_argument("--json", action="store_true", help=_("one JSON object a line"))
+        self.add_role(held)
         made = verbs.add_parser("create", help=_("a new person, who comes in by a link until there is a password"))
         made.add_argument("email")
         made.add_argument("--name", default="")
@@ -69,6 +76,21 @@ class Command(TriageCommand):
         verb = access.give if options["act"] == "give" else access.take
         verb(user=user, role=options["granted"], team=team, actor=self.actor(options), at=self.at())
         self.say(f"{user.email}: {', '.join(_roles(user)) or _('no role')}")
+
+    def _roles(self, options: dict[str, Any]) -> None:
+        on = moment(options["on"]) if options["on"] else self.at()
+        rows = access.roles_on(user=users.named(options["email"]), on=on, actor=self.actor(options))
+        for held in rows:
+            if options["json"]:
+                line = {"role": held.role, "team": held.team, "since": held.since.isoformat(), "given_by": held.given_by}
+                self.stdout.write(json.dumps(line))
+            else:
+                team = f" ({held.team})" if held.team else ""
+                day = f"{timezone.localtime(held.since):%Y-%m-%d %H:%M}"
+                since = _("since %(day)s, given by %(actor)s") % {"day": day, "actor": held.given_by}
+                self.say(f"{held.role}{team}  {since}")
+        if not rows and not options["json"]:
+            self.say(_("no role"))
 
     def _team(self, role: str, options: dict[str, Any]) -> Team | None:
         """A contributor contributes to a team; other roles have none."""
