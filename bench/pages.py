@@ -33,6 +33,10 @@ PAGES = {
     "finding": "/findings/{finding}",
     "unowned queue": "/unowned",
     "scans": "/scans",
+    "deadlines": "/sla",
+    "exceptions": "/exceptions",
+    "accounts": "/accounts",
+    "checks": "/checks",
 }
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from django.db import connection
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import risk, sla
@@ -17,7 +17,17 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid, NotFound
 from triage.domain.sets import CHUNK, chunks
-from triage.models import Check, CheckControl, ExceptionItem, ExceptionKind, ExceptionState, Finding, RiskException, Severity
+from triage.models import (
+    Check,
+    CheckControl,
+    CheckCounter,
+    ExceptionItem,
+    ExceptionKind,
+    ExceptionState,
+    Finding,
+    RiskException,
+    Severity,
+)
 
 FIELDS = ("override", "override_reason", "runbook", "guard")
 
@@ -54,8 +64,7 @@ def catalogue(*, actor: Actor, text: str = "", limit: int = 200) -> list[Describ
     rows = Check.objects.all()
     for word in text.split()[:10]:
         rows = rows.filter(Q(key__icontains=word) | Q(title__icontains=word))
-    counted = Finding.objects.values_list("check_ref").annotate(ever=Count("pk"), now=Count("pk", filter=Q(is_open=True)))
-    numbers = {check: (ever, now) for check, ever, now in counted}
+    numbers = _numbers(CheckCounter.objects.all())
     chosen = sorted(rows.filter(pk__in=numbers), key=lambda check: (-numbers[check.pk][1], check.scanner, check.key))[:limit]
     return _described(chosen, numbers)
 
@@ -66,8 +75,13 @@ def described(number: int, *, actor: Actor) -> Described:
     check = Check.objects.filter(pk=number).first()
     if check is None:
         raise NotFound(_("There is no such check."))
-    counts = Finding.objects.filter(check_ref=check).aggregate(ever=Count("pk"), now=Count("pk", filter=Q(is_open=True)))
-    return _described([check], {check.pk: (counts["ever"], counts["now"])})[0]
+    return _described([check], {check.pk: (0, 0)} | _numbers(CheckCounter.objects.filter(check_ref=check.pk)))[0]
+
+
+def _numbers(counters: QuerySet[CheckCounter]) -> dict[int, tuple[int, int]]:
+    """How many findings a check ever had, and how many are open: by the counters, which rows are added to."""
+    rows = counters.values_list("check_ref").annotate(ever=Sum("n"), now=Sum("n", filter=Q(is_open=True)))
+    return {check: (ever or 0, now or 0) for check, ever, now in rows}
 
 
 def _described(checks: Sequence[Check], numbers: dict[int, tuple[int, int]]) -> list[Described]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import Count, Max, Q
+from django.db.models import Max, Q, Sum
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import access
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
-from triage.models import Account, Environment, Finding, ScanScope
+from triage.models import TO_FIX, Account, Counter, Environment, Presence, ScanScope
 
 LATELY = timedelta(days=7)
 _FIRST = [Environment.PRODUCTION, Environment.STAGING, Environment.UNKNOWN, Environment.TEST, Environment.DEVELOPMENT]
@@ -58,7 +58,8 @@ def survey(*, actor: Actor, at: datetime, lately: timedelta = LATELY, scanner: s
     """
     actor.demand(Right.VIEW)
     scans = _scans(at, scanner)
-    open_ = dict(Finding.objects.filter(is_open=True).values_list("account").annotate(n=Count("pk")).values_list("account", "n"))
+    counted = Counter.objects.filter(status__in=TO_FIX).exclude(presence=Presence.GONE)
+    open_ = dict(counted.values_list("account").annotate(open=Sum("n")).values_list("account", "open"))
     rows = [
         Covered(account, _state(account, scans[account.pk], at, lately), scans[account.pk], open_.get(account.pk, 0))
         for account in Account.objects.select_related("team")

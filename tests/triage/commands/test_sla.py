@@ -94,3 +94,19 @@ def test_pause_resume_acknowledge_contain(row):
         run("pause", row, "--until", until, "--reason", "x", "--as", "viewer")
     with pytest.raises(CommandError, match="SHA-256"):
         run("contain", row, "--done", "x", "--evidence", "zz")
+
+
+@pytest.mark.django_db
+def test_closures_of_an_icalendar_file_are_written_as_the_configuration_has_them(tmp_path):
+    path = tmp_path / "closures.ics"
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:x", "BEGIN:VEVENT", "UID:1", "SUMMARY:Pont", "DTSTART;VALUE=DATE:20260514",
+             "DTEND;VALUE=DATE:20260516", "END:VEVENT", "END:VCALENDAR", ""]  # fmt: skip
+    path.write_bytes("\r\n".join(lines).encode())
+    said = run("closures", path)
+    assert said == 'closures:\n  - {"first": "2026-05-14", "last": "2026-05-15", "name": "Pont"}\n'
+    config = tmp_path / "calendar.yaml"
+    config.write_text(
+        "calendars:\n  office:\n    hours: {weekdays: ['09:00-18:00']}\n    " + said.replace("\n", "\n    ").rstrip()
+    )
+    call_command("config", "apply", str(config), stdout=StringIO())
+    assert "2026-05-14" in run("closures", path, "--json")

@@ -22,8 +22,12 @@ WITH early AS (
     SELECT finding_id, started_at, at AS stopped, due_before AS due, version_id, severity, team
     FROM triage_clockentry WHERE kind = 'stop'
     UNION ALL
-    SELECT id, clock_from, NULL, due_at, sla_id, severity, team_id FROM triage_finding
-    WHERE settled_at IS NULL AND clock_from IS NOT NULL AND due_original IS NOT NULL
+    -- Of what runs, what is late is found by its index, and what was late before it was moved by its entries.
+    SELECT id, clock_from, NULL, due_at, sla_id, severity, team_id FROM triage_finding WHERE is_open AND due_at < %(now)s
+    UNION ALL
+    SELECT f.id, f.clock_from, NULL, f.due_at, f.sla_id, f.severity, f.team_id
+    FROM early JOIN triage_finding f ON f.id = early.finding_id AND f.clock_from = early.started_at
+    WHERE f.settled_at IS NULL AND NOT (f.is_open AND f.due_at IS NOT NULL AND f.due_at < %(now)s)
 ), moved AS (
     SELECT finding_id, started_at, due_after AS due, max(at) AS at FROM triage_clockentry
     WHERE kind = 'recompute' AND due_after IS NOT NULL GROUP BY 1, 2, 3

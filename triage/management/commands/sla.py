@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
-from triage.domain import queries
+from triage.domain import calendars, queries
 from triage.domain.access import Right
 from triage.domain.configuration import sla as section
 from triage.domain.configuration.applying import planned_policies, written
@@ -21,6 +21,7 @@ from triage.domain.sla.presets import PRESETS
 from triage.domain.sla.wording import STATES, in_words
 from triage.management.base import USAGE, TriageCommand
 from triage.management.commands.config import read_file
+from triage.management.commands.estate import read_bytes
 from triage.management.commands.owner import beginning, moment, number
 from triage.models import ClockKind, Containment, Finding
 
@@ -51,6 +52,8 @@ class Command(TriageCommand):
         resumed = verbs.add_parser("resume", help=_("let a paused clock run on"))
         resumed.add_argument("finding", metavar="F-12")
         resumed.add_argument("--reason", default="", help=_("why, for the audit trail"))
+        closures = verbs.add_parser("closures", help=_("the all-day events of an iCalendar file, as closures of a calendar"))
+        closures.add_argument("file", metavar="FILE.ics")
         seen = verbs.add_parser("acknowledge", help=_("say that somebody has seen it"))
         seen.add_argument("findings", nargs="+", metavar="F-12")
         contained = verbs.add_parser("contain", help=_("say how an exposure was cut off at once"))
@@ -61,7 +64,7 @@ class Command(TriageCommand):
             "--exploited", choices=Containment.Exploited.values, default="unknown", help=_("whether it had been used")
         )
         contained.add_argument("--evidence", metavar="SHA256", help=_("of evidence that is kept already"))
-        for verb in (told, listed, preset, tried, report, paused, resumed, seen, contained):
+        for verb in (told, listed, preset, tried, report, paused, resumed, seen, contained, closures):
             verb.add_argument("--json", action="store_true", help=_("one JSON object a line"))
             self.add_role(verb)
 
@@ -118,6 +121,17 @@ class Command(TriageCommand):
             return
         for slug, draft in PRESETS.items():
             self.say(f"{slug:16} {draft.name}")
+
+    def _closures(self, options: dict[str, Any]) -> None:
+        found = calendars.closures_of(read_bytes(options["file"]))
+        rows = [{"first": first.isoformat(), "last": last.isoformat(), "name": name} for first, last, name in found]
+        if options["json"]:
+            for row in rows:
+                self.stdout.write(json.dumps(row, ensure_ascii=False))
+        else:
+            self.stdout.write("closures:")
+            for row in rows:
+                self.stdout.write(f"  - {json.dumps(row, ensure_ascii=False)}")
 
     def _simulate(self, options: dict[str, Any]) -> None:
         name = options["policy"]
