@@ -21,7 +21,7 @@ from triage.domain.search import QueryError
 from triage.models import Asset, Check, ExceptionKind, ExceptionState, Status
 from triage.web.days import end_of
 from triage.web.middleware import status_code
-from triage.web.requests import PageRequest, back_to, needs
+from triage.web.requests import PageRequest, attachment, back_to, needs
 
 DECISIONS = {"approve": deciding.approve, "refuse": deciding.refuse, "revoke": deciding.revoke}
 
@@ -86,7 +86,8 @@ def exception_request(request: PageRequest) -> HttpResponse:
         if "request" in request.POST:
             asked = ask(
                 kind=said.get("kind", ""), about=about, reason=said.get("reason", ""), until=end_of(said.get("until", "")),
-                compensation=said.get("compensation", ""), passed="failed" not in said, actor=request.actor, at=now(),
+                compensation=said.get("compensation", ""), attachment=attachment(request, "evidence"), passed="failed" not in said,
+                actor=request.actor, at=now(),
             )  # fmt: skip
             messages.success(request, gettext("%(exception)s is asked for; somebody else has to decide.") % {"exception": asked})
             return redirect(back_to(request, reverse("exception", args=[asked.pk])))

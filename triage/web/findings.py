@@ -23,7 +23,7 @@ from triage.models import Containment, Finding, Status, Team, Verification
 from triage.web.days import end_of
 from triage.web.filters import open_of
 from triage.web.middleware import status_code
-from triage.web.requests import PageRequest, back_to, needs, nudge
+from triage.web.requests import PageRequest, attachment, back_to, needs, nudge
 
 
 class Action(NamedTuple):
@@ -128,7 +128,10 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
             clocks.resume(**said, reason=request.POST.get("reason", "")[:500])
             return gettext("The clock runs on.")
         if "contain" in request.POST:
-            clocks.contain(**said, done=request.POST.get("done", ""), exploited=request.POST.get("exploited", "unknown"))
+            clocks.contain(
+                **said, done=request.POST.get("done", ""), exploited=request.POST.get("exploited", "unknown"),
+                attachment=attachment(request, "evidence"),
+            )  # fmt: skip
             return gettext("The containment is noted.")
         clocks.acknowledge(**said)
         return gettext("It is acknowledged.")

@@ -8,12 +8,15 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_noop as _
 from django_htmx.middleware import HtmxDetails
 from django_q.tasks import async_task
 
 from triage.domain.access import Actor, Right
+from triage.domain.errors import Invalid
 from triage.models import User
 
+ATTACHMENT = 20 * 2**20
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
@@ -50,6 +53,16 @@ def signed_in(request: HttpRequest) -> User | None:
 def nudge(task: str, *ids: int) -> None:
     """Ask a worker for a task of `triage.tasks`, once what was written is committed."""
     transaction.on_commit(partial(async_task, f"triage.tasks.{task}", *ids))
+
+
+def attachment(request: PageRequest, name: str) -> bytes | None:
+    """A file of the form, to be kept as evidence; None for none. Raises Invalid for a large one."""
+    uploaded = request.FILES.get(name)
+    if uploaded is None:
+        return None
+    if (uploaded.size or 0) > ATTACHMENT:
+        raise Invalid(_("The file is larger than %(limit)s MB."), limit=ATTACHMENT // 2**20)
+    return bytes(uploaded.read())
 
 
 def back_to(request: HttpRequest, otherwise: str) -> str:

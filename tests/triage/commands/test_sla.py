@@ -81,15 +81,18 @@ def test_report_and_breaches(row):
     assert "still open" in run("report", "--breaches")
 
 
-def test_pause_resume_acknowledge_contain(row):
+def test_pause_resume_acknowledge_contain(row, tmp_path):
     until = (now() + timedelta(days=2)).date()
     assert "stands until" in run("pause", row, "--until", until, "--reason", "vendor")
     row.refresh_from_db()
     assert row.paused_at is not None
     assert "runs on" in run("resume", row)
     assert "is acknowledged" in run("acknowledge", row)
-    assert "is contained since" in run("contain", row, "--done", "closed", "--exploited", "no")
-    assert Containment.objects.get().exploited == "no"
+    proof = tmp_path / "screenshot.png"
+    proof.write_bytes(b"closed")
+    assert "is contained since" in run("contain", row, "--done", "closed", "--exploited", "no", "--evidence", proof)
+    kept = Containment.objects.get()
+    assert (kept.exploited, kept.evidence.size) == ("no", 6)
     with pytest.raises(CommandError, match="no right"):
         run("pause", row, "--until", until, "--reason", "x", "--as", "viewer")
     with pytest.raises(CommandError, match="SHA-256"):

@@ -1,8 +1,10 @@
 """The register of exceptions, asking and deciding, from the pages."""
 
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils.timezone import now
 
@@ -35,10 +37,19 @@ def test_from_the_request_to_the_decision_and_back(client, triager, approver):
     form = client.get(reverse("exception-request"), {"finding": row.pk})
     assert "open finding now" in form.content.decode()
 
-    said = {"finding": row.pk, "kind": "accepted", "reason": "Migration in March", "until": later(), "request": "1"}
+    proof = SimpleUploadedFile("minutes.pdf", b"%PDF-1.7 minutes of the meeting")
+    said = {
+        "finding": row.pk,
+        "kind": "accepted",
+        "reason": "Migration in March",
+        "until": later(),
+        "request": "1",
+        "evidence": proof,
+    }
     done = client.post(reverse("exception-request"), said, follow=True)
 
     asked = RiskException.objects.get()
+    assert bytes(asked.evidence_id) == sha256(b"%PDF-1.7 minutes of the meeting").digest()
     text = done.content.decode()
     assert "somebody else has to decide" in text
     assert "Migration in March" in text

@@ -12,6 +12,7 @@ from triage.domain import search
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.errors import Invalid
+from triage.domain.evidence import keep
 from triage.domain.search import Query, QueryError
 from triage.domain.search.tree import And, Clause, Node, Not, Or
 from triage.models import (
@@ -141,11 +142,13 @@ def request(
     at: datetime,
     compensation: str = "",
     evidence: bytes | None = None,
+    attachment: bytes | None = None,
     passed: bool | None = None,
 ) -> RiskException:
     """Ask for it; somebody else decides. Raises NotAllowed, Invalid, QueryError.
 
-    For the own findings the right to claim is enough, for anything wider the right to triage is needed.
+    For the own findings the right to claim is enough, for anything wider the right to triage is needed. `evidence`: SHA-256 of what is
+    kept already; `attachment`: a file to be kept as evidence.
     """
     _check(kind, reason, compensation, until, at=at, evidence=evidence)
     rows = list(_askable(kind, of(about, at=at)).select_related("check_ref", "asset").order_by("pk"))
@@ -166,6 +169,8 @@ def request(
             longest=longest, day=last.date().isoformat(),
         )  # fmt: skip
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason[:500]) as log:
+        if attachment:
+            evidence = bytes(keep(attachment, media_type="application/octet-stream", at=at).sha256)
         asked = RiskException.objects.create(
             kind=kind, scope=about.scope, finding_id=about.finding, check_ref_id=about.check, asset_id=about.asset,
             query=about.query.strip(), ceiling=ceiling, reason=reason[:LONGEST_TEXT], compensation=compensation[:LONGEST_TEXT],

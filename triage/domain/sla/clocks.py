@@ -16,6 +16,7 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.calendars import Span, micros
 from triage.domain.errors import Invalid, NotAllowed
+from triage.domain.evidence import keep
 from triage.domain.locking import locked
 from triage.domain.sets import chunks
 from triage.domain.sla import sets
@@ -241,12 +242,13 @@ def contain(
     when: datetime | None = None,
     exploited: str = Containment.Exploited.UNKNOWN,
     evidence: bytes | None = None,
+    attachment: bytes | None = None,
     version: int | None = None,
 ) -> Containment:
     """An exposure was cut off at once, before it is fixed: what was done, when (now, if not said), whether it had been used.
 
-    `evidence`: SHA-256 of what is kept already; without it the clock stops when it is told, whatever time is said. Raises NotAllowed,
-    Stale, Invalid.
+    `evidence`: SHA-256 of what is kept already; `attachment`: a file to be kept; without either the clock stops when it is told,
+    whatever time is said. Raises NotAllowed, Stale, Invalid.
     """
     when = when or at
     if not done.strip():
@@ -263,6 +265,8 @@ def contain(
         if not current.is_open or current.clock_from is None:
             raise Invalid(_("%(finding)s is not open: there is nothing to contain."), finding=str(current))
         when = max(when, current.clock_from)
+        if attachment:
+            evidence = bytes(keep(attachment, media_type="application/octet-stream", at=at).sha256)
         kept = Containment.objects.create(
             finding=current, at=when, actor=actor.name, done=done[:LONGEST_TEXT], exploited=exploited, evidence_id=evidence
         )

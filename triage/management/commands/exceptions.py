@@ -18,7 +18,7 @@ from triage.domain.search import QueryError
 from triage.management.base import USAGE, TriageCommand, shown
 from triage.management.commands.findings import safe_cell
 from triage.management.commands.owner import moment, number
-from triage.management.commands.sla import digest
+from triage.management.commands.sla import proof
 from triage.models import Asset, Check, ExceptionKind, RiskException
 
 COLUMNS = (
@@ -50,7 +50,9 @@ class Command(TriageCommand):
         asked.add_argument("--until", required=True, metavar="DATE", help=_("when it ends"))
         asked.add_argument("--reason", required=True, help=_("why"))
         asked.add_argument("--compensation", default="", help=_("the control that compensates for it"))
-        asked.add_argument("--evidence", metavar="SHA256", help=_("of evidence that is kept already"))
+        asked.add_argument(
+            "--evidence", metavar="FILE|SHA256", help=_("a file to be kept, or the SHA-256 of what is kept already")
+        )
         asked.add_argument("--failed", action="store_true", help=_("of an attestation: it was looked at and is not right"))
         decisions = []
         for name, what in (("approve", _("allow it")), ("refuse", _("do not allow it")), ("revoke", _("end it before its time"))):
@@ -133,7 +135,7 @@ class Command(TriageCommand):
         asked = request(
             kind=options["kind"], about=about(options), reason=options["reason"], until=moment(options["until"]),
             actor=self.actor(options), at=self.at(), compensation=options["compensation"],
-            evidence=digest(options["evidence"]) if options["evidence"] else None, passed=not options["failed"],
+            **proof(options["evidence"]), passed=not options["failed"],
         )  # fmt: skip
         self._done(asked, gettext("%(exception)s is asked for; somebody else has to decide."), options)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -63,7 +64,9 @@ class Command(TriageCommand):
         contained.add_argument(
             "--exploited", choices=Containment.Exploited.values, default="unknown", help=_("whether it had been used")
         )
-        contained.add_argument("--evidence", metavar="SHA256", help=_("of evidence that is kept already"))
+        contained.add_argument(
+            "--evidence", metavar="FILE|SHA256", help=_("a file to be kept, or the SHA-256 of what is kept already")
+        )
         for verb in (told, listed, preset, tried, report, paused, resumed, seen, contained, closures):
             verb.add_argument("--json", action="store_true", help=_("one JSON object a line"))
             self.add_role(verb)
@@ -238,7 +241,7 @@ class Command(TriageCommand):
         kept = clocks.contain(
             finding=number(options["finding"]), done=options["done"], actor=self.actor(options), at=self.at(),
             when=moment(options["when"]) if options["when"] else None, exploited=options["exploited"],
-            evidence=digest(options["evidence"]) if options["evidence"] else None,
+            **proof(options["evidence"]),
         )  # fmt: skip
         self._done(kept.finding, gettext("%(finding)s is contained since %(at)s."), options, at=_time(kept.at))
 
@@ -258,6 +261,13 @@ def _moved(before: datetime | None, after: datetime | None) -> str:
 
 def _time(at: datetime | None) -> str:
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M}" if at else "–"
+
+
+def proof(said: str | None) -> dict[str, Any]:
+    """Evidence as the domain takes it: a file's bytes, or the digest of what is kept."""
+    if not said:
+        return {}
+    return {"attachment": read_bytes(said)} if Path(said).is_file() else {"evidence": digest(said)}
 
 
 def digest(text: str) -> bytes:
