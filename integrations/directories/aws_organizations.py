@@ -26,7 +26,7 @@ def sniff(text: str) -> str | None:
 def read(text: str) -> Iterator[DirectoryAccount | Skipped]:
     try:
         document = json.loads(text.lstrip("\ufeff"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableReport(_("This is not JSON: %(problem)s."), problem=str(error)) from None
     entries = document.get("Accounts") if isinstance(document, dict) else document
     if not isinstance(entries, list):
@@ -43,8 +43,14 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) and len(value) == 12 and value.isdecimal()
 
 
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _account(entry: dict[str, Any], place: str) -> DirectoryAccount:
-    tags = tuple((str(tag.get("Key", "")), str(tag.get("Value", ""))) for tag in entry.get("Tags") or () if isinstance(tag, dict))
+    tags = tuple(
+        (str(tag.get("Key", "")), str(tag.get("Value", ""))) for tag in _list(entry.get("Tags")) if isinstance(tag, dict)
+    )
     named = {key.casefold(): value for key, value in tags}
     arn = str(entry.get("Arn", ""))
     return DirectoryAccount(

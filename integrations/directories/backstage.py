@@ -13,6 +13,7 @@ from django.utils.translation import gettext_noop as _
 from triage.ports import DirectoryAccount, Skipped, Text, UnreadableReport
 
 LABEL = "Backstage"
+DEEPEST = 50
 ANNOTATIONS = {
     "amazonaws.com/account-id": "aws", "aws.amazon.com/account-id": "aws", "amazon.com/account-id": "aws",
     "azure.com/subscription-id": "azure", "dev.azure.com/subscription-id": "azure", "google.com/project-id": "gcp",
@@ -26,13 +27,15 @@ def sniff(text: str) -> str | None:
 
 
 def read(text: str) -> Iterator[DirectoryAccount | Skipped]:
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # all scalars as they are written: 001234567012 is no number
     try:
-        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (yaml.YAMLError, RecursionError) as error:
+        _check(text, loader)
+        documents = list(yaml.load_all(text, Loader=loader))
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise UnreadableReport(_("Line %(line)s: this is not YAML."), line=mark.line + 1 if mark else 1) from None
     for position, entity in enumerate(documents):
-        if entity is None:
+        if not entity:
             continue
         metadata = entity.get("metadata") if isinstance(entity, dict) else None
         if not isinstance(metadata, dict) or "kind" not in entity:
@@ -41,15 +44,35 @@ def read(text: str) -> Iterator[DirectoryAccount | Skipped]:
         yield from _accounts(entity, metadata, f"document {position + 1}")
 
 
+def _check(text: str, loader: Any) -> None:
+    """Composing recurses without a limit, and references multiply: neither is anything that a catalogue needs."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise UnreadableReport(_("Line %(line)s: the file is nested too deeply, or refers to itself."), line=line)
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _uid(provider: str, value: str) -> str:
+    """Account numbers with their zeros, repositories as reports spell them."""
+    if provider == "aws" and value.isdecimal():
+        return value.zfill(12)
+    return f"github.com/{value}" if provider == "code" and not value.startswith("github.com/") else value
+
+
 def _accounts(entity: dict[str, Any], metadata: dict[str, Any], place: str) -> Iterator[DirectoryAccount]:
-    spec = entity.get("spec") if isinstance(entity.get("spec"), dict) else {}
-    annotations = metadata.get("annotations") if isinstance(metadata.get("annotations"), dict) else {}
-    assert spec is not None and annotations is not None  # noqa: S101, PT018 - for the type checker
-    owner = str(spec.get("owner", "")).rpartition("/")[2].rpartition(":")[2]
+    spec, annotations = entity.get("spec"), metadata.get("annotations")
+    spec = spec if isinstance(spec, dict) else {}
+    annotations = annotations if isinstance(annotations, dict) else {}
+    owner = _text(spec.get("owner")).rpartition("/")[2].rpartition(":")[2]
     for name, provider in ANNOTATIONS.items():
-        if value := str(annotations.get(name, "")).strip():
-            uid = value.zfill(12) if provider == "aws" and value.isdecimal() else value
+        if value := _text(annotations.get(name)):
             yield DirectoryAccount(
-                provider, uid, str(metadata.get("title") or metadata.get("name") or ""), owner=owner,
-                unit=str(spec.get("system") or spec.get("domain") or ""), environment=str(spec.get("lifecycle", "")), place=place,
+                provider, _uid(provider, value), _text(metadata.get("title")) or _text(metadata.get("name")), owner=owner,
+                unit=_text(spec.get("system")) or _text(spec.get("domain")), environment=_text(spec.get("lifecycle")), place=place,
             )  # fmt: skip

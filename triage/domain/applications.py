@@ -2,9 +2,14 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
+from triage.domain import risk, sla
+from triage.domain.access import Actor
+from triage.domain.audit import recording
+from triage.domain.sets import chunks
 from triage.domain.tags import Tags, fold, joined
-from triage.models import Application
+from triage.models import Application, Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,15 @@ class Applications:
                 if name == folded[0] and folded[1].startswith(beginning)
             ]
         return min(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def judge_again(slugs: Collection[str], *, actor: Actor, at: datetime, reason: str) -> None:
+    """Dates and scores of what belongs to these applications, after their data or frameworks changed. A transaction a chunk."""
+    rows = Finding.objects.filter(asset__application__slug__in=slugs, settled_at=None).order_by("pk").values_list("pk", flat=True)
+    for ids in chunks(list(rows)):
+        with recording(actor=actor.name, at=at, door=actor.door, reason=reason):
+            sla.recompute(ids, at=at)
+            risk.rescore(ids, at=at)
 
 
 def highest(criticality: int, application: KnownApplication | None) -> int:

@@ -16,6 +16,7 @@ from triage.domain import risk, sla
 from triage.domain.access import Actor, Right
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid, NotFound
+from triage.domain.ownership.chain import keep_imports_out
 from triage.domain.sets import CHUNK, chunks
 from triage.models import (
     Check,
@@ -29,6 +30,7 @@ from triage.models import (
     Severity,
 )
 
+LONGEST_ADDRESS = 1000
 FIELDS = ("override", "override_reason", "runbook", "guard")
 
 
@@ -91,7 +93,9 @@ def _described(checks: Sequence[Check], numbers: dict[int, tuple[int, int]]) -> 
     ).values_list("finding__check_ref").annotate(n=Count("finding", distinct=True))  # fmt: skip
     false = dict(declared.values_list("finding__check_ref", "n"))
     living = (ExceptionState.APPROVED, ExceptionState.REQUESTED)
-    off = {row.check_ref_id: row for row in RiskException.objects.filter(check_ref__in=pks, state__in=living).order_by("pk")}
+    # The one in force goes before one that is only asked for: "approved" comes first in the alphabet.
+    rows = RiskException.objects.filter(check_ref__in=pks, state__in=living).order_by("-state", "pk")
+    off = {row.check_ref_id: row for row in rows}
     return [
         Described(check, numbers[check.pk][1], numbers[check.pk][0], false.get(check.pk, 0), off.get(check.pk))
         for check in checks
@@ -112,6 +116,8 @@ def say(*, check: int, saying: Saying, actor: Actor, at: datetime) -> Check:
 def put(row: Check, saying: Saying, *, log: Recording, at: datetime) -> None:
     """As `say`, for who has asked for the right already. Inside the recording."""
     check(saying)
+    if row.override != saying.override:
+        keep_imports_out()
     before = {name: getattr(row, name) for name in FIELDS if getattr(row, name) != getattr(saying, name)}
     if not before:
         return
@@ -131,8 +137,16 @@ def check(saying: Saying) -> None:
     if saying.override is not None and not saying.override_reason.strip():
         raise Invalid(_("Say why the severity is another than the scanner's."))
     for address in (saying.runbook, saying.guard):
-        if address and (urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).netloc):
+        if address and not (len(address) <= LONGEST_ADDRESS and _is_address(address)):
             raise Invalid(_("“%(address)s” is no address. It begins with https://."), address=address[:100])
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and text.isprintable()
 
 
 def _follow(check: int, *, at: datetime) -> None:

@@ -62,7 +62,7 @@ def survey(*, actor: Actor, at: datetime, lately: timedelta = LATELY, scanner: s
     open_ = dict(counted.values_list("account").annotate(open=Sum("n")).values_list("account", "open"))
     rows = [
         Covered(account, _state(account, scans[account.pk], at, lately), scans[account.pk], open_.get(account.pk, 0))
-        for account in Account.objects.select_related("team")
+        for account in Account.objects.filter(created_at__lte=at).select_related("team")
     ]
     order = list(Coverage)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
@@ -13,7 +14,7 @@ from triage.domain.audit import recording
 from triage.domain.errors import Invalid
 from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.identity import account_uid
-from triage.domain.ownership.chain import team_facts
+from triage.domain.ownership.chain import keep_imports_out, team_facts
 from triage.domain.ownership.names import Names
 from triage.domain.ownership.resolving import Summary, resolve_all
 from triage.models import Account
@@ -45,39 +46,56 @@ def take_in(content: bytes, *, actor: Actor, at: datetime, name: str = "", dry_r
     text = _text(content)
     label, entries = _read(text)
     done = TakenIn(label)
-    known = {(account.provider, account.uid): account for account in Account.objects.all()}
     names = Names(team_facts())
-    new: list[Account] = []
-    old: list[tuple[Account, dict[str, object], dict[str, object]]] = []
+    wanted = _merged(entries, names, done)
+    with recording(actor=actor.name, at=at, door=actor.door, reason=f"{label}: {name}"[:500]) as log:
+        keep_imports_out()  # they make accounts, too
+        known = {(account.provider, account.uid): account for account in Account.objects.select_for_update()}
+        new = [
+            Account(provider=key[0], uid=key[1], created_at=at, **values) for key, values in wanted.items() if key not in known
+        ]
+        done.created = [f"{account.provider}:{account.uid}" for account in new]
+        changed: dict[int, tuple[Account, dict[str, object], dict[str, object]]] = {}
+        for key, values in wanted.items():
+            account = known.get(key)
+            after = {field_: value for field_, value in values.items() if account and getattr(account, field_) != value}
+            if account is not None and after:
+                changed[account.pk] = (account, {field_: getattr(account, field_) for field_ in after}, after)
+                done.changed.append(f"{key[0]}:{key[1]}")
+        if dry_run:
+            return done
+        Account.objects.bulk_create(new, batch_size=1000)
+        for account, _before, after in changed.values():
+            for field_, value in after.items():
+                setattr(account, field_, value)
+        Account.objects.bulk_update([account for account, _before, _after in changed.values()], list(FIELDS), batch_size=1000)
+        told: list[tuple[int, str, dict[str, object], dict[str, object]]] = [
+            (
+                account.pk,
+                "created",
+                {},
+                {"provider": account.provider, "uid": account.uid, **wanted[account.provider, account.uid]},
+            )
+            for account in new
+        ]
+        log.tell_all("account", told + [(number, "changed", before, after) for number, (_a, before, after) in changed.items()])
+    # Also when nothing changed: the run before this one may have died in between.
+    done.owners = resolve_all(actor=actor, at=at, reason=f"accounts taken in from {label}")
+    return done
+
+
+def _merged(entries: Iterator[DirectoryAccount | Skipped], names: Names, done: TakenIn) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is said of each account: of several entries about one, the first that says something of a field counts."""
+    wanted: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in entries:
         if isinstance(entry, Skipped):
             done.skipped.append(entry)
             continue
         done.read += 1
         uid = one_line(account_uid(AccountInfo(entry.provider, entry.uid)))[:500]
-        key = (entry.provider[:40], uid)
-        account = known.get(key)
-        values = _values(entry, names, done, f"{key[0]}:{uid}")
-        if account is None:
-            account = known[key] = Account(provider=key[0], uid=uid, created_at=at)
-            new.append(account)
-            done.created.append(f"{key[0]}:{uid}")
-        before = {field_: getattr(account, field_) for field_ in values if getattr(account, field_) != values[field_]}
-        for field_, value in values.items():
-            setattr(account, field_, value)
-        if account.pk is not None and before:
-            old.append((account, before, {field_: values[field_] for field_ in before}))
-            done.changed.append(f"{key[0]}:{uid}")
-    if not dry_run and (new or old):
-        with recording(actor=actor.name, at=at, door=actor.door, reason=f"{label}: {name}"[:500]) as log:
-            Account.objects.bulk_create(new, batch_size=1000)
-            Account.objects.bulk_update([account for account, _before, _after in old], list(FIELDS), batch_size=1000)
-            told: list[tuple[int, str, dict[str, object], dict[str, object]]] = [
-                (account.pk, "created", {}, {"provider": account.provider, "uid": account.uid}) for account in new
-            ]
-            log.tell_all("account", told + [(account.pk, "changed", before, after) for account, before, after in old])
-        done.owners = resolve_all(actor=actor, at=at, reason=f"accounts taken in from {label}")
-    return done
+        key = (one_line(entry.provider)[:40], uid)
+        wanted[key] = _values(entry, names, done, f"{key[0]}:{uid}") | wanted.get(key, {})
+    return wanted
 
 
 def _text(content: bytes) -> str:
@@ -95,16 +113,16 @@ def _read(text: str) -> tuple[str, Iterator[DirectoryAccount | Skipped]]:
     for plugin in plugins.names("directories"):
         directory = plugins.get("directories", plugin)
         if label := directory.sniff(text):
-            return label, directory.read(text)
+            return label, iter(list(directory.read(text)))  # a broken list is refused before anything is held
     raise Invalid(
         _("This is no list of accounts that we know: an AWS Organizations listing (JSON), a Backstage catalogue (YAML), or a CSV with a"
           " header that names the account.")
     )  # fmt: skip
 
 
-def _values(entry: DirectoryAccount, names: Names, done: TakenIn, account: str) -> dict[str, object]:
+def _values(entry: DirectoryAccount, names: Names, done: TakenIn, account: str) -> dict[str, Any]:
     """What the entry says: fields that it leaves empty are left out."""
-    said: dict[str, object] = {
+    said: dict[str, Any] = {
         "name": one_line(entry.name)[:300],
         "email": one_line(entry.email)[:300],
         "organization": one_line(entry.organization)[:200],

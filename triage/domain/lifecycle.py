@@ -109,6 +109,7 @@ def judge(findings: Iterable[int], *, at: datetime) -> list[int]:
     """A check that asked for a person's look fails by itself now: open, with a clock from now. Inside a recording."""
     changed = _update(findings, Q(status__in=(S.MANUAL, S.ATTESTED)), status=S.OPEN, clock_from=at, changed_at=at)
     sla.restart(changed, at=at)
+    _rescore(changed, at=at)
     return changed
 
 
@@ -122,6 +123,7 @@ def readmit(findings: Iterable[int], *, at: datetime) -> list[int]:
     """What covered them is over: open again, or to be attested again. Inside a recording, which lets their clocks run on."""
     ids = list(findings)
     back = _update(ids, Q(status__in=(S.ACCEPTED, S.FALSE_POSITIVE)), status=S.OPEN, notice_at=at, changed_at=at)
+    _rescore(back, at=at)
     return back + _update(ids, Q(status=S.ATTESTED), status=S.MANUAL, changed_at=at)
 
 
@@ -147,8 +149,7 @@ def reopen(findings: Iterable[int], *, at: datetime) -> list[int]:
         acknowledged_at=None, contained_at=None, regressions=F("regressions") + 1, changed_at=at,
     )  # fmt: skip
     sla.restart(changed, at=at)
-    for ids in chunks(changed):
-        risk.rescore(ids, at=at)
+    _rescore(changed, at=at)
     return changed
 
 
@@ -165,8 +166,15 @@ def return_(findings: Iterable[int], *, at: datetime) -> list[int]:
     back += _update(ids, gone & Q(status__in=before), **again, status=S.OPEN, clock_from=at, claimed_at=None, verify_due=None)
     unjudged = _update(ids, gone & Q(status__in=(S.MANUAL, S.ATTESTED)), **again, status=S.MANUAL)
     sla.restart(back, at=at)
+    _rescore(back, at=at)
     back += unjudged
     return back + _update(ids, Q(presence=Presence.UNREPORTED), presence=Presence.REPORTED, changed_at=at)
+
+
+def _rescore(findings: Iterable[int], *, at: datetime) -> None:
+    """What was not open was not scored meanwhile."""
+    for ids in chunks(findings):
+        risk.rescore(ids, at=at)
 
 
 def _update(findings: Iterable[int], condition: Q, *, stops: bool = False, **values: Any) -> list[int]:

@@ -78,7 +78,10 @@ def factors(finding: Finding, *, at: datetime) -> list[Factor]:
     asset, check, application = finding.asset, finding.check_ref, finding.asset.application
     data = DataClass(application.data) if application else DataClass.UNKNOWN
     found = [
-        Factor(_("Severity"), str(finding.get_severity_display()), SEVERITY[finding.severity], _("the scanner")),
+        Factor(
+            _("Severity"), str(finding.get_severity_display()), SEVERITY[finding.severity],
+            _("what is said of the check here") if check.override else _("the scanner"),
+        ),
         Factor(_("Exposure"), "", EXPOSED if check.exposes else 0, _("the check: a failure means reachable from the internet")),
         Factor(_("Known exploitation"), check.key, check.threat, _("the vulnerability data that was imported")),
         Factor(
@@ -133,11 +136,11 @@ def rescore(findings: Sequence[int], *, at: datetime) -> None:
 
 
 def grow_older(*, at: datetime) -> int:
-    """Score anew what passed an age since it was looked at last, within two days of it; how many changed. Inside a recording."""
-    near = " OR ".join(
-        f"f.first_seen BETWEEN %(at)s - interval '{24 * (days + 2)} hours' AND %(at)s - interval '{24 * days} hours'"
-        for days, _points in AGES
-    )
+    """Score anew what is open: some of it has passed an age. How many changed; what did not is not written. Inside a recording."""
+    youngest = min(days for days, _points in AGES)
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH now AS ({_NOW} WHERE f.is_open AND ({near})) {_WRITE}", {"at": at})
+        cursor.execute(
+            f"WITH now AS ({_NOW} WHERE f.is_open AND f.first_seen <= %(at)s - interval '{24 * youngest} hours') {_WRITE}",
+            {"at": at},
+        )
         return int(cursor.rowcount)

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
@@ -20,6 +21,7 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.errors import Invalid
 from triage.domain.interning import as_json
+from triage.domain.ownership.chain import keep_imports_out
 from triage.domain.sets import chunks
 from triage.models import Check, Finding, Vulnerability
 
@@ -65,6 +67,7 @@ def take_in(content: bytes, *, actor: Actor, at: datetime) -> int:
     actor.demand(Right.CONFIGURE)
     rows = _read(content)
     with recording(actor=actor.name, at=at, door=actor.door, reason="vulnerability data") as log:
+        keep_imports_out()
         for chunk in chunks(rows):
             with connection.cursor() as cursor:
                 cursor.execute(
@@ -91,14 +94,14 @@ def _read(content: bytes) -> list[tuple[str, float | None, str | None]]:
         try:
             with gzip.open(io.BytesIO(content)) as file:
                 content = file.read(LARGEST + 1)
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             raise Invalid(NOT_READ) from None
     if len(content) > LARGEST:
         raise Invalid(_("The file is larger than %(limit)s MB."), limit=LARGEST // 2**20)
     try:
         text = content.decode("utf-8-sig")
         return _kev(json.loads(text)) if text.lstrip().startswith("{") else list(_epss(text))
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error):
         raise Invalid(NOT_READ) from None
 
 

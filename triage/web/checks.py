@@ -16,6 +16,8 @@ from triage.web.filters import open_of
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, needs
 
+LEVELS = frozenset(str(level.value) for level in Severity)
+
 
 @require_safe
 @needs(Right.VIEW)
@@ -36,7 +38,7 @@ def check(request: PageRequest, number: int) -> HttpResponse:
         override = request.POST.get("override", "")
         try:
             saying = Saying(
-                int(override) if override.isdecimal() else None, said["override_reason"][:500], said["runbook"], said["guard"]
+                int(override) if override in LEVELS else None, said["override_reason"][:500], said["runbook"], said["guard"]
             )
             check_catalogue.say(check=number, saying=saying, actor=request.actor, at=now())
             messages.success(request, gettext("Saved; the findings of the check follow."))

@@ -64,11 +64,15 @@ class ApplicationsSection:
         # A file that names all of them says their order; one that names some leaves the others where they are.
         whole = {slug for slug, known in stored.items() if not known["archived"]} <= {entry.key for entry in entries} or prune
         behind = max((known["position"] for known in stored.values()), default=-1) + 1
+        named = {entry.key for entry in entries}
+        order = [slug for slug in sorted(stored, key=lambda slug: (stored[slug]["position"], slug)) if slug in named]
+        reordered = whole and [entry.key for entry in entries if entry.key in stored] != order
         for place, entry in enumerate(entries):
             known = stored.get(entry.key)
-            values = {**entry.values, "position": place} if whole else entry.values
+            values = {**entry.values, "position": place} if reordered else entry.values
             if known is None:
-                values = {**DEFAULTS, "position": behind + place, **values}
+                values = {**DEFAULTS, "position": behind, **values}
+                behind += 1
                 changes.append(Change(self.name, ChangeKind.CREATED, entry.key, {}, values))
                 continue
             before, after = difference(known, values)
@@ -76,7 +80,6 @@ class ApplicationsSection:
                 changes.append(Change(self.name, ChangeKind.RESTORED, entry.key, before, after))
             elif after:
                 changes.append(Change(self.name, ChangeKind.CHANGED, entry.key, before, after))
-        named = {entry.key for entry in entries}
         left = sorted(slug for slug, known in stored.items() if slug not in named and not known["archived"]) if prune else []
         return changes + [Change(self.name, ChangeKind.ARCHIVED, slug) for slug in left]
 

@@ -8,6 +8,7 @@ import yaml
 from django.db import connection, transaction
 
 from triage.domain.access import Actor, Right
+from triage.domain.applications import judge_again
 from triage.domain.audit import recording
 from triage.domain.configuration import calendars, sla
 from triage.domain.configuration.accounts import Accounts
@@ -67,6 +68,11 @@ def apply(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: b
     changes = _write(text, name, actor=actor, at=at, prune=prune, reason=reason)
     follows = any(change.section in OF_OWNERS for change in changes)
     owners = resolve_all(actor=actor, at=at, reason=reason or "the configuration was applied") if follows else None
+    touched = [
+        change.key for change in changes if change.section == "applications" and {"data", "frameworks"} & change.after.keys()
+    ]
+    if touched:
+        judge_again(touched, actor=actor, at=at, reason=reason or "the application changed")
     return Applied(tuple(changes), owners)
 
 

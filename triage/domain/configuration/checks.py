@@ -69,7 +69,10 @@ class Checks:
     def plan(self, entries: Sequence[Entry], stored: Mapping[str, Values], /, *, prune: bool) -> list[Change]:
         changes = []
         for entry in entries:
-            before, after = difference({**DEFAULTS, **stored.get(entry.key, {})}, entry.values)
+            known = {**DEFAULTS, **stored.get(entry.key, {})}
+            wanted = {**known, **entry.values}
+            values = {**entry.values, "reason": wanted["reason"]} if wanted["severity"] else {**entry.values, "reason": ""}
+            before, after = difference(known, values)
             if after:
                 changes.append(Change(self.name, ChangeKind.CHANGED, entry.key, before, after))
         named = {entry.key for entry in entries}

@@ -13,7 +13,7 @@ from triage.domain.errors import TriageError
 from triage.domain.exceptions.requesting import asked_about, item, of, risk_of
 from triage.domain.sets import CHUNK, chunks
 from triage.domain.sla import clocks
-from triage.models import ExceptionItem, ExceptionKind, ExceptionState, Finding, Presence, RiskException, Status
+from triage.models import ExceptionItem, ExceptionKind, ExceptionState, Exposure, Finding, Presence, RiskException, Status
 from triage.models.finding import TO_FIX
 
 NOTICES = (14, 3)  # days before the end
@@ -112,12 +112,16 @@ def void_changed(log: Recording, *, at: datetime) -> int:
     alike: dict[tuple[int, str], list[ExceptionItem]] = {}
     for changed in rows.order_by("pk"):
         alike.setdefault((changed.exception_id, difference(changed)), []).append(changed)
-    for (_number, what), items in alike.items():
+    ended: set[int] = set()
+    for (number, what), items in alike.items():
+        if number in ended:
+            continue  # it took all its findings along
         exception, reason = items[0].exception, f"the risk changed: {what}"
         let_go(items, log, why=ExceptionState.VOIDED, at=at, reason=f"{exception}: {reason}")
         retitled = any(risk_of(changed.finding)[3] != changed.check_title for changed in items)
         if exception.scope == RiskException.Scope.FINDING or (exception.scope == RiskException.Scope.CHECK and retitled):
             end(exception, log, state=ExceptionState.VOIDED, at=at, reason=reason)
+            ended.add(number)
         else:
             log.tell("exception", exception.pk, "voided in part", after={"findings": len(items)}, reason=reason[:500])
     return len(numbers)
@@ -181,9 +185,11 @@ class Approved:
             any(exposed for _environment, _title, exposed in rows),
         )  # fmt: skip
 
-    def holds(self, row: Finding) -> bool:
-        _severity, environment, exposed, title = risk_of(row)
-        return environment in self.environments and title in self.titles and (self.exposed or not exposed)
+    def condition(self) -> Q:
+        """On findings: one of these kinds of risk (`risk_of`)."""
+        exposed = Q(check_ref__exposes=True) | Q(asset__exposure=Exposure.INTERNET)
+        kinds = Q(environment__in=self.environments, check_ref__title__in=self.titles)
+        return kinds if self.exposed else kinds & ~exposed
 
 
 def _later(log: Recording, *, at: datetime) -> int:
@@ -200,8 +206,7 @@ def _later(log: Recording, *, at: datetime) -> int:
         # What it covered and had to let go of, because the risk changed, needs a new approval.
         voided = ExceptionItem.objects.filter(exception=rule, ended=ExceptionState.VOIDED).values("finding")
         approved = Approved.of(rule)
-        candidates = rows.exclude(pk__in=voided).select_related("check_ref", "asset").order_by("pk")
-        fresh = [row for row in candidates if approved.holds(row)]
+        fresh = list(rows.filter(approved.condition()).exclude(pk__in=voided).select_related("check_ref", "asset").order_by("pk"))
         if fresh:
             number = cover(rule, fresh, log, at=at)
             if number:

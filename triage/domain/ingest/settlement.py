@@ -118,7 +118,7 @@ def _follow_asset(findings: Iterable[int], *, log: Recording, at: datetime) -> N
     for chunk in chunks(findings):
         with connection.cursor() as cursor:
             cursor.execute(_FOLLOW.format(assets="triage_asset", which=" AND f.id = ANY(%s)"), [at, chunk])
-            _reconsider([number for (number,) in cursor.fetchall()], at=at)
+        _reconsider(list(chunk), at=at)  # all of them: what depends on the asset's application is no column of theirs
 
 
 _FOLLOW = (

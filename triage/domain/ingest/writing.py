@@ -98,6 +98,7 @@ class Writer:
         self.at = at
         self._targets = sla.Targets.load(at)
         self._ladders = sla.Ladders()
+        self._frameworks: dict[tuple[int, int], frozenset[str]] = {}  # of check and application
         self._assets = copying.Copier("triage_asset", ASSET_COLUMNS)
         self._findings = copying.Copier("triage_finding", FINDING_COLUMNS)
         self._asset_numbers = known.numbering("triage_asset")
@@ -174,7 +175,11 @@ class Writer:
     def _clock(self, observation: Observation, check: KnownCheck, facts: Facts, *, running: bool) -> bytes:
         severity = check.override or observation.severity
         memo, application = self._clocks[observation.severity], facts.application
-        frameworks = self._targets.frameworks_of(check.id, application.frameworks if application else ())
+        served = (check.id, application.id if application else 0)
+        frameworks = self._frameworks.get(served)
+        if frameworks is None:
+            frameworks = self._targets.frameworks_of(check.id, application.frameworks if application else ())
+            self._frameworks[served] = frameworks
         data = application.data if application else ""
         key = (
             severity,

@@ -12,7 +12,7 @@ from triage.domain.tags import Tags, joined, spellings
 from triage.models import Account, Member, OwnerRule, Team
 from triage.ports import Text
 
-__all__ = ["RULES_LOCK", "AccountFacts", "Chain", "account_facts", "account_map", "saved_rules", "team_facts"]
+__all__ = ["RULES_LOCK", "AccountFacts", "Chain", "account_facts", "account_map", "keep_imports_out", "saved_rules", "team_facts"]
 
 MEMO = 50_000  # answers kept; then the memory is emptied and fills again
 RULES_LOCK = 0x6F776E6572  # advisory lock: held by who resolves by the rules it has read, waited for by who changed them
@@ -113,6 +113,12 @@ class Chain:
             self._memo.clear()
         self._memo[self._key(subject, read)] = found
         return found
+
+
+def keep_imports_out() -> None:
+    """Wait for imports under way, which have read what is about to be changed; until the transaction ends none begins."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
 
 
 def saved_rules() -> list[OwnerRule] | None:

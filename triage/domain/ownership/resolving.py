@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from triage.domain import risk, sla
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
-from triage.domain.ownership.chain import RULES_LOCK, Chain
+from triage.domain.ownership.chain import Chain, keep_imports_out
 from triage.domain.ownership.surveying import Changed, Survey, batches
 from triage.domain.ownership.trails import trail_ids
 from triage.domain.sets import CHUNK, chunks
@@ -39,18 +39,13 @@ def resolve_all(*, actor: Actor, at: datetime, reason: str = APPLIED) -> Summary
     """
     actor.demand(Right.CONFIGURE)
     with transaction.atomic():
-        _keep_imports_out()
+        keep_imports_out()
     survey = Survey(Chain.load())
     run = _Run(actor, at, reason, Summary())
     for changed in survey.changed_assets():
         run.write_assets(changed, together=survey.together)
     run.summary.assets = survey.assets
     return run.summary
-
-
-def _keep_imports_out() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,7 @@ class _Run:
         trails = trail_ids(new.answer for new in changed)
         for chunk in chunks(_alike(changed) if together else ((new.held.sample, new) for new in changed)):
             with recording(actor=self.actor.name, at=self.at, door=self.actor.door, reason=self.reason):
-                _keep_imports_out()
+                keep_imports_out()
                 self._write_chunk(chunk, trails)
 
     def _write_chunk(self, chunk: list[tuple[int, Changed]], trails: dict[bytes, int]) -> None:

@@ -18,7 +18,7 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import Recording, recording
 from triage.domain.calendars import BeyondCalendar, micros
 from triage.domain.errors import Invalid, NotFound
-from triage.domain.ownership.chain import RULES_LOCK
+from triage.domain.ownership.chain import keep_imports_out
 from triage.domain.sets import CHUNK, chunks
 from triage.domain.sla import sets
 from triage.domain.sla.drafts import BREACH, Applies, PolicyDraft, check, drafted, plain, spelled, write
@@ -58,14 +58,14 @@ def publish(draft: PolicyDraft, *, actor: Actor, at: datetime, applies: Applies 
 def put(draft: PolicyDraft, *, log: Recording, at: datetime, applies: Applies, reason: str = "") -> Published:
     """As `publish`, for who has asked for the right already. Inside the recording."""
     check(draft)
+    if applies == Applies.OPEN:
+        keep_imports_out()  # before the lock of policies, as an import that publishes the default policy takes them
     hold_policies()
     if draft.slug != DEFAULT.slug:
         Targets.load(at)  # the default policy is there before any other
     if applies == Applies.NEW and not Finding.objects.filter(clock_from__isnull=False).exists():
         applies = Applies.OPEN  # the first reports are of scans that ran before anybody wrote a policy
     before = _newest(draft.slug)
-    if applies == Applies.OPEN:
-        _wait_for_imports()
     version = write(draft, actor=log.actor, at=at, applies=applies, reason=reason)
     _check_reach(version, at)
     log.tell(
@@ -87,12 +87,6 @@ class Plan:
 
     policies: Sequence[PolicyDraft] = ()
     bringing: Sequence[calendars.Draft] = ()
-
-
-def _wait_for_imports() -> None:
-    """An import under way has read the targets that were; one that begins later reads the new ones (`Chain.load(hold=True)`)."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RULES_LOCK])
 
 
 def _check_reach(version: SlaVersion, at: datetime) -> None:

@@ -35,13 +35,14 @@ WITH early AS (
     WHERE kind = 'recompute' AND due_after IS NOT NULL GROUP BY 1, 2, 3
 ), decided AS (
     SELECT c.finding_id, c.started_at, c.stopped, early.due IS NOT NULL OR c.due < coalesce(c.stopped, %(now)s) AS missed,
-        CASE WHEN early.due IS NOT NULL THEN early.due WHEN c.due < coalesce(c.stopped, %(now)s)
+        CASE WHEN early.due IS NOT NULL THEN greatest(early.due, moved.at) WHEN c.due < coalesce(c.stopped, %(now)s)
             THEN greatest(c.due, moved.at) WHEN c.due IS NOT NULL THEN c.stopped END AS at,
         coalesce(early.due, c.due) AS due, CASE WHEN early.due IS NOT NULL THEN early.version_id ELSE c.version_id END AS version,
         CASE WHEN early.due IS NOT NULL THEN early.severity ELSE c.severity END AS severity,
         CASE WHEN early.due IS NOT NULL THEN early.team ELSE c.team END AS team
     FROM clocks c LEFT JOIN early ON early.finding_id = c.finding_id AND early.started_at = c.started_at
-    LEFT JOIN moved ON moved.finding_id = c.finding_id AND moved.started_at = c.started_at AND moved.due = c.due
+        AND (c.stopped IS NULL OR c.stopped > early.due)  -- evidence may come late of a fix in time
+    LEFT JOIN moved ON moved.finding_id = c.finding_id AND moved.started_at = c.started_at AND moved.due = coalesce(early.due, c.due)
 )
 """
 WITHIN = " FROM decided WHERE at >= %(since)s AND at < %(until)s"

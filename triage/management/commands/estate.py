@@ -74,7 +74,10 @@ class Command(TriageCommand):
     def _coverage(self, options: dict[str, Any]) -> None:
         at = moment(options["on"]) if options["on"] else self.at()
         rows = coverage.survey(
-            actor=self.actor(options), at=at, lately=timedelta(days=options["days"]), scanner=options["scanner"]
+            actor=self.actor(options),
+            at=at,
+            lately=timedelta(days=min(max(options["days"], 1), 3650)),
+            scanner=options["scanner"],
         )
         if options["gaps"]:
             rows = [row for row in rows if row.state in (Coverage.NEVER, Coverage.STALE)]
