@@ -24,8 +24,11 @@ WITH early AS (
     UNION ALL
     -- Of what runs, what is late is found by its index, and what was late before it was moved by its entries.
     SELECT id, clock_from, NULL, due_at, sla_id, severity, team_id FROM triage_finding
-    WHERE is_open AND due_at < %(now)s AND (due_at >= %(since)s OR id IN (SELECT finding_id FROM triage_clockentry
-        WHERE kind = 'recompute' AND due_after < at AND at >= %(since)s))
+    WHERE is_open AND due_at >= %(since)s AND due_at < %(now)s
+    UNION ALL
+    SELECT f.id, f.clock_from, NULL, f.due_at, f.sla_id, f.severity, f.team_id FROM triage_finding f
+    WHERE f.is_open AND f.due_at < least(%(since)s, %(now)s) AND f.id IN (SELECT finding_id FROM triage_clockentry
+        WHERE kind = 'recompute' AND due_after < at AND at >= %(since)s)
     UNION ALL
     SELECT f.id, f.clock_from, NULL, f.due_at, f.sla_id, f.severity, f.team_id
     FROM early JOIN triage_finding f ON f.id = early.finding_id AND f.clock_from = early.started_at
