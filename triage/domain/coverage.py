@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from django.db import connection
 from django.db.models import Max, Q, Sum
 from django.utils.translation import gettext_noop as _
 
@@ -77,6 +78,8 @@ def look(*, at: datetime, lately: timedelta = LATELY) -> int:
     """Tell once of each account in scope that nobody scanned lately; how many were told. Those that are scanned again may be told anew."""
     actor = access.worker()
     with recording(actor=actor.name, at=at, door=actor.door) as log:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cspm coverage'))")  # one worker tells
         rows = survey(actor=actor, at=at, lately=lately)
         missed = [row for row in rows if row.state in (Coverage.NEVER, Coverage.STALE) and row.account.alarmed_at is None]
         # An account that came to be known just now has had no time to be scanned.

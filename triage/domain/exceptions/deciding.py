@@ -9,7 +9,7 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid, NotAllowed, NotFound, Stale
 from triage.domain.exceptions import keeping
-from triage.domain.exceptions.requesting import asked_about, of
+from triage.domain.exceptions.requesting import asked_about, hold, of
 from triage.models import ExceptionItem, ExceptionKind, ExceptionState, Presence, RiskException, Role, Severity, Status
 from triage.models.finding import TO_FIX
 
@@ -90,7 +90,7 @@ def revoke(*, exception: int, actor: Actor, at: datetime, reason: str) -> RiskEx
 
 def locked(exception: int) -> RiskException:
     """Under its row lock, and nobody else's meanwhile. Raises NotFound."""
-    keeping.hold()
+    hold()
     found = RiskException.objects.select_for_update().filter(pk=exception).first()
     if found is None:
         raise NotFound(_("There is no exception X-%(number)s."), number=exception)

@@ -10,7 +10,7 @@ from django.db.models import Q
 from triage.domain import access, lifecycle
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import TriageError
-from triage.domain.exceptions.requesting import asked_about, item, of, risk_of
+from triage.domain.exceptions.requesting import asked_about, hold, item, of, risk_of
 from triage.domain.sets import CHUNK, chunks
 from triage.domain.sla import clocks
 from triage.models import ExceptionItem, ExceptionKind, ExceptionState, Exposure, Finding, Presence, RiskException, Status
@@ -213,9 +213,3 @@ def _later(log: Recording, *, at: datetime) -> int:
                 log.tell("exception", rule.pk, "covered", after={"findings": number})
             covered += number
     return covered
-
-
-def hold() -> None:
-    """Until the transaction ends, exceptions are nobody else's: who locks one, its findings and its items does so alone."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cspm exceptions'))")

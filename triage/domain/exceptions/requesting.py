@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_noop as _
 
@@ -156,8 +157,6 @@ def request(
         raise Invalid(_("Nothing open is found there: there is nothing to except."))
     if about.scope == Scope.FINDING:
         actor.demand(Right.CLAIM, team=rows[0].team_id)
-        if ExceptionItem.objects.filter(finding=rows[0], exception__state=ExceptionState.REQUESTED).exists():
-            raise Invalid(_("Somebody has asked for %(finding)s already."), finding=str(rows[0]))
     else:
         actor.demand(Right.TRIAGE)
     ceiling = max(row.severity for row in rows)
@@ -169,6 +168,9 @@ def request(
             longest=longest, day=last.date().isoformat(),
         )  # fmt: skip
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason[:500]) as log:
+        hold()
+        if about.scope == Scope.FINDING and _is_asked_for(rows[0]):
+            raise Invalid(_("Somebody has asked for %(finding)s already."), finding=str(rows[0]))
         if attachment:
             evidence = bytes(keep(attachment, media_type="application/octet-stream", at=at).sha256)
         asked = RiskException.objects.create(
@@ -187,6 +189,10 @@ def request(
                 reason=reason[:500],
             )
     return asked
+
+
+def _is_asked_for(row: Finding) -> bool:
+    return ExceptionItem.objects.filter(finding=row, exception__state=ExceptionState.REQUESTED).exists()
 
 
 def _check(kind: str, reason: str, compensation: str, until: datetime, *, at: datetime, evidence: bytes | None) -> None:
@@ -208,6 +214,12 @@ def _askable(kind: str, rows: QuerySet[Finding]) -> QuerySet[Finding]:
     if kind == ExceptionKind.ATTESTED:
         return rows.filter(status=Status.MANUAL).exclude(presence=Presence.GONE)
     return rows.filter(status__in=TO_FIX).exclude(presence=Presence.GONE)
+
+
+def hold() -> None:
+    """Until the transaction ends, exceptions are nobody else's: who locks one, its findings and its items does so alone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cspm exceptions'))")
 
 
 def item(of_: RiskException, row: Finding) -> ExceptionItem:
