@@ -138,7 +138,7 @@ def faults(page):
 PAGES = (
     "/triage", "/triage?selected={worst}", "/triage?q=severity:hihg", "/triage?q=zzz", "/triage?q=is:open+is:unowned", "/findings/{worst}",
     "/findings/{code}", "/findings/999", "/scans", "/scans/{done}", "/scans/{running}", "/scans/{failed}", "/scans/{duplicate}", "/import",
-    "/unowned", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/exceptions", "/exceptions/request?finding={worst}",
+    "/unowned", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/audit", "/exceptions", "/exceptions/request?finding={worst}",
 )  # fmt: skip
 
 

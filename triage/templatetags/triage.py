@@ -197,6 +197,12 @@ def control_title(reference: str, framework: str) -> str:
 
 
 @register.filter
+def role_name(role: str) -> str:
+    """A role as people call it; one that there is no more, as it was stored."""
+    return str(Role(role).label) if role in Role.values else role
+
+
+@register.filter
 def coverage_state(state: str) -> str:
     return gettext(coverage.STATES[coverage.Coverage(state)])
 

@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from triage.web import accounts, checks, exceptions, findings, health, imports, preferences, queue, scans, sign_in, sla
+from triage.web import accounts, audit, checks, exceptions, findings, health, imports, preferences, queue, scans, sign_in, sla
 
 
 class FindingNumber:
@@ -30,6 +30,7 @@ urlpatterns = [
     path("findings/<finding:number>/ticket", findings.finding_ticket, name="finding-ticket"),
     path("findings/<finding:number>/clock", findings.finding_clock, name="finding-clock"),
     path("accounts", accounts.accounts, name="accounts"),
+    path("audit", audit.audit, name="audit"),
     path("checks", checks.checks, name="checks"),
     path("checks/<int:number>", checks.check, name="check"),
     path("exceptions", exceptions.exceptions, name="exceptions"),
