@@ -65,7 +65,7 @@ def measure() -> bool:
         cursor.execute("UPDATE triage_finding SET clock_from = first_seen, paused_at = NULL WHERE settled_at IS NULL")
     running = Finding.objects.filter(clock_from__isnull=False, settled_at=None)
     ids = list(running.order_by("pk").values_list("pk", flat=True))
-    policies.publish(PolicyDraft("default", "Default", targets), actor=me, at=at, applies=Applies.NEW)
+    policies.publish(PolicyDraft("default", "Default", targets), actor=me, at=at, applies=Applies.OPEN)
 
     connection.cursor().execute("VACUUM ANALYZE triage_finding")
     with timed("floor: UPDATE of as many rows, with events", len(ids)), recording(actor="os:0", at=at, door="cli"):

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.db import connection
 
+from triage.domain.calendars import moment
 from triage.domain.sets import CHUNK, chunks
-from triage.domain.sla.targets import Rule, Targets, serving_checks, spells
+from triage.domain.sla.targets import FOREVER, NEVER, Rule, Targets, serving_checks, spells
 from triage.models import Application
 
 # The pauses of a clock: hands and exceptions may overlap, so the union of their spans counts. Those that last still end never.
@@ -39,16 +40,16 @@ DUES = f"""
 WITH rules AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rules)s) AS r(number bigint, version bigint, clock text, severity int, environment text,
         criticality int, exposure int, framework text, checks bigint[], applications bigint[], unit text, amount bigint, calendar bigint,
-        first bigint, last bigint)
+        first timestamptz, last timestamptz)
 ), wanted AS (
     SELECT f.id, f.severity, f.environment, a.criticality, c.exposes::int AS exposure, f.check_id, a.application_id,
-        clock.name AS clock, clock.start AS start_at, {_MICROS.format("clock.start")} AS start
+        clock.name AS clock, clock.start
     FROM triage_finding f JOIN triage_asset a ON a.id = f.asset_id JOIN triage_check c ON c.id = f.check_id
     CROSS JOIN LATERAL (VALUES ('remediate', f.clock_from), ('acknowledge', f.clock_from),
         ('contain', CASE WHEN c.exposes THEN f.clock_from END), ('verify', f.claimed_at)) AS clock(name, start)
     WHERE f.id = ANY(%(ids)s) AND clock.start IS NOT NULL AND f.settled_at IS NULL
 ), spans AS MATERIALIZED ({PAUSES}), fitting AS (
-    SELECT w.id, w.start, w.start_at, r.* FROM wanted w JOIN rules r ON r.clock = w.clock
+    SELECT w.id, {_MICROS.format("w.start")} AS start, w.start AS start_at, r.* FROM wanted w JOIN rules r ON r.clock = w.clock
         AND r.first <= w.start AND w.start < r.last
         AND (r.severity IS NULL OR r.severity = w.severity) AND (r.environment = '' OR r.environment = w.environment)
         AND (r.criticality IS NULL OR r.criticality = w.criticality) AND (r.exposure IS NULL OR r.exposure = w.exposure)
@@ -158,7 +159,12 @@ def _under(named: Iterable[str]) -> dict[str, list[int]]:
 
 def _row(rule: Rule, checks: list[int] | None, applications: list[int] | None) -> dict[str, Any]:
     row = {name: getattr(rule, name) for name in rule.__slots__}
-    return {**row, "checks": checks, "applications": applications}
+    span = {"first": _moment(rule.first), "last": _moment(rule.last)}
+    return {**row, **span, "checks": checks, "applications": applications}
+
+
+def _moment(of: int) -> str:
+    return "-infinity" if of <= NEVER else "infinity" if of >= FOREVER else moment(of).isoformat()
 
 
 def compute(findings: Iterable[int], *, at: datetime, restart: bool = False) -> int:
