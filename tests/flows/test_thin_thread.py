@@ -146,7 +146,7 @@ def test_from_a_public_bucket_to_a_proven_fix_and_back(clock, cloud, settings):
     assert [event.seq for event in events] == list(range(1, found.event_seq + 1))
     told = [event.kind if event.kind != "status" else event.after["status"] for event in events]
     assert [kind for kind in told if kind not in ("owner", "due")] == [
-        "opened", "ticketed", "fix_claimed", "open", "ticket reopened", "fix_claimed", "verified", "ticket closed", "regressed",
+        "opened", "acknowledged", "ticketed", "fix_claimed", "open", "ticket reopened", "fix_claimed", "verified", "ticket closed", "regressed",
         "ticket reopened",
     ]  # fmt: skip
     assert bytes(next(event.evidence for event in events if event.kind == "verified")) == bytes(proof.evidence_id)

@@ -166,7 +166,7 @@ def _follow(check: int, *, at: datetime) -> None:
         risk.rescore(changed, at=at)
 
 
-def controls_of(check: int) -> list[tuple[str, str]]:
-    """(framework, reference) of the controls that the check serves."""
+def controls_of(check: int) -> list[tuple[str, str, bool]]:
+    """(framework, reference, whether that is our own reading) of the controls that the check serves."""
     rows = CheckControl.objects.filter(check_ref=check).order_by("control__framework", "control__reference")
-    return list(rows.values_list("control__framework", "control__reference"))
+    return list(rows.values_list("control__framework", "control__reference", "derived"))

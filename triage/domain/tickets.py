@@ -20,6 +20,7 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import Recording, recording
 from triage.domain.carriers import letter_of, locked, system_of, take_in
 from triage.domain.errors import NotAllowed, NotFound
+from triage.domain.sla import clocks
 from triage.models import Connection, Finding, OutboxMessage, Status, Ticket, TicketItem, Verification
 from triage.ports import DeliveryError, Outcome, TicketCategory, TicketState
 
@@ -45,6 +46,7 @@ def open_tickets(
     connection = connection or connections.default_tickets(at)
     with recording(actor=actor.name, at=at, door=actor.door):
         groups = _groups(findings, actor)
+        clocks.seen([row.pk for group in groups.values() for row in group], at=at)
         known = _living(connection, groups)
         fresh = [
             Ticket(

@@ -63,12 +63,16 @@ class Check(models.Model):
 
 
 class CheckControl(models.Model):
-    """A check serves a control. A new scanner brings twenty thousand such pairs at once, hence no constraint for each (ADR 3)."""
+    """A check serves a control. A new scanner brings twenty thousand such pairs at once, hence no constraint for each (ADR 3).
+
+    `derived`: the scanner does not say so; it follows from another control (domain.compliance).
+    """
 
     check_ref = models.ForeignKey(
         Check, models.CASCADE, db_constraint=False, db_index=False, related_name="+", db_column="check_id"
     )
     control = models.ForeignKey(Control, models.CASCADE, db_constraint=False, related_name="+")
+    derived = models.BooleanField(db_default=False)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["check_ref", "control"], name="one_link_per_control"),)

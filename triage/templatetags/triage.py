@@ -1,7 +1,7 @@
 """What templates need to say of our nouns."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
@@ -194,6 +194,12 @@ def clock_state(state: str) -> str:
 def control_title(reference: str, framework: str) -> str:
     """What a control is about, in the reader's language; '' where its text is protected or unknown."""
     return titled(framework, reference, language=get_language() or "en").title
+
+
+@register.filter
+def any_derived(controls: Iterable[tuple[str, str, bool]]) -> bool:
+    """Whether one of them is our own reading (`check_catalogue.controls_of`)."""
+    return any(ours for _framework, _reference, ours in controls)
 
 
 @register.filter

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import lifecycle, queries, risk, tickets, verification
+from triage.domain import check_catalogue, lifecycle, queries, risk, tickets, verification
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.exceptions import registering
@@ -167,7 +167,7 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
         "exceptions": registering.of_finding(found.pk),
         "queue": reverse("queue"),
         "links": {"asset": open_of(asset=found.asset.uid), "check": open_of(check=found.check_ref.key)},
-        "controls": found.check_ref.controls.order_by("framework", "reference"),
+        "controls": check_catalogue.controls_of(found.check_ref_id),
         "address": request.build_absolute_uri(reverse("finding", args=[found.pk])),
     }
     return render(request, "triage/findings/detail.html", shown, status=code)

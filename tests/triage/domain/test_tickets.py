@@ -100,7 +100,7 @@ def test_opening_takes_as_many_statements_for_many_as_for_one(count, django_asse
     connections.default_tickets(AT)
     rows = [finding(bucket=f"b-{number}", owner=team(f"team-{number % 7}")) for number in range(count)]
 
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         opened = open_(*rows)
 
     assert len(opened) == min(count, 7)

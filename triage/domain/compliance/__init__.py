@@ -1,7 +1,7 @@
 """Frameworks and controls: what they are called, in both languages, and what follows from one for another.
 
-Which controls a check serves is what scanners say in their own column. Beside it stands one rule of ours: the French certification of
-hosts of health data (HDS) asks for ISO/IEC 27001, so that a check serves HDS by the ISO control that it serves.
+Which controls a check serves is what scanners say in their own column. What they leave out for NIS 2, RGPD, SecNumCloud and HDS follows
+from the control of ISO/IEC 27001 that they name, by the table in `crosswalk.yaml`; such links are marked as ours wherever they are shown.
 """
 
 import re
@@ -15,6 +15,7 @@ import yaml
 HDS = "HDS-2024"
 OF_HDS = "ISO27001-2022"
 _TITLES = Path(__file__).with_name("titles.yaml")
+_CROSSWALK = Path(__file__).with_name("crosswalk.yaml")
 _NOT_PLAIN = re.compile(r"[^a-z0-9]")
 
 
@@ -38,14 +39,35 @@ def titled(framework: str, reference: str, *, language: str) -> Titled:
     return Titled(framework, reference, known["name"][french], _title(known["controls"], reference, french), known["source"])
 
 
-def with_derived(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The controls that a scanner names, and those that follow from them."""
+def derived(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """What follows from the controls that a scanner names, for the frameworks of which it says nothing."""
     named = tuple(pairs)
-    return (*named, *((HDS, reference) for framework, reference in named if framework == OF_HDS))
+    said = {framework for framework, _reference in named}
+    found: dict[tuple[str, str], None] = {}
+    for framework, reference in named:
+        if framework == OF_HDS:
+            found[HDS, reference] = None
+            for other, references in _crosswalk().get(_plain(reference), {}).items():
+                found |= dict.fromkeys((other, each) for each in references)
+    return tuple(pair for pair in found if not any(_same_framework(pair[0], framework) for framework in said))
+
+
+def _same_framework(ours: str, theirs: str) -> bool:
+    """`SecNumCloud-3.2` is said by `SecNumCloud`, of whatever version, and `GDPR` by `GDPR` alone."""
+    return _plain(theirs).startswith(_plain(ours.partition("-")[0]))
+
+
+def _plain(name: str) -> str:
+    return _NOT_PLAIN.sub("", name.casefold())
+
+
+@cache
+def _crosswalk() -> dict[str, dict[str, list[str]]]:
+    return dict(yaml.safe_load(_CROSSWALK.read_text(encoding="utf-8")))
 
 
 def _title(controls: dict[str, list[str]], reference: str, french: int) -> str:
-    plain = _NOT_PLAIN.sub("", reference.casefold())
+    plain = _plain(reference)
     if plain in controls:
         return controls[plain][french]
     chapter = re.match(r"\d+", reference)  # frameworks that are titled by chapter
@@ -60,6 +82,6 @@ def _frameworks() -> dict[str, dict]:  # type: ignore[type-arg]
 @cache
 def _framework(name: str) -> dict | None:  # type: ignore[type-arg]
     """Spelled as it may be: `SOC2`, `ISO27001-2022`, `SecNumCloud-3.2`."""
-    plain = _NOT_PLAIN.sub("", name.casefold())
+    plain = _plain(name)
     known = _frameworks()
     return known.get(plain) or next((known[key] for key in known if key != "iso270012022" and plain.startswith(key)), None)

@@ -60,8 +60,13 @@ def cover(of_: RiskException, rows: Sequence[Finding], log: Recording, *, at: da
     return covered
 
 
-def let_go(items: Sequence[ExceptionItem], log: Recording, *, why: str, at: datetime, reason: str) -> list[int]:
-    """These findings are covered no longer: open again, with their original clocks; their numbers. Inside the recording."""
+def let_go(
+    items: Sequence[ExceptionItem], log: Recording, *, why: str, at: datetime, reason: str, over: datetime | None = None
+) -> list[int]:
+    """These findings are covered no longer: open again, with their original clocks; their numbers. Inside the recording.
+
+    `over`: when that was, if it is only noticed later: the clocks run from then.
+    """
     if not items:
         return []
     log.because(reason[:500])
@@ -70,7 +75,7 @@ def let_go(items: Sequence[ExceptionItem], log: Recording, *, why: str, at: date
     back = lifecycle.readmit([found.finding_id for found in covered], at=at)
     pauses = [found.pause_id for found in covered if found.pause_id is not None]
     for chunk in chunks(pauses, CHUNK):
-        clocks.release(chunk, at=at, actor=log.actor, reason=reason)
+        clocks.release(chunk, at=at, actor=log.actor, reason=reason, over=over)
     log.because("")
     return back
 
@@ -80,7 +85,7 @@ def end(of_: RiskException, log: Recording, *, state: str, at: datetime, reason:
     of_.state, of_.ended_at, of_.ended_by, of_.end_reason = state, at, log.actor, reason[:500]
     of_.save(update_fields=["state", "ended_at", "ended_by", "end_reason"])
     items = list(ExceptionItem.objects.filter(exception=of_, ended_at=None))
-    back = let_go(items, log, why=state, at=at, reason=f"{of_}: {reason}")
+    back = let_go(items, log, why=state, at=at, reason=f"{of_}: {reason}", over=of_.until)
     log.tell("exception", of_.pk, state, after={"findings": len(back)}, reason=reason[:500])
 
 
@@ -117,7 +122,7 @@ def void_changed(log: Recording, *, at: datetime) -> int:
         if number in ended:
             continue  # it took all its findings along
         exception, reason = items[0].exception, f"the risk changed: {what}"
-        let_go(items, log, why=ExceptionState.VOIDED, at=at, reason=f"{exception}: {reason}")
+        let_go(items, log, why=ExceptionState.VOIDED, at=at, reason=f"{exception}: {reason}", over=exception.until)
         retitled = any(risk_of(changed.finding)[3] != changed.check_title for changed in items)
         if exception.scope == RiskException.Scope.FINDING or (exception.scope == RiskException.Scope.CHECK and retitled):
             end(exception, log, state=ExceptionState.VOIDED, at=at, reason=reason)

@@ -16,6 +16,7 @@ from triage.domain.errors import Invalid
 from triage.domain.evidence import keep
 from triage.domain.search import Query, QueryError
 from triage.domain.search.tree import And, Clause, Node, Not, Or
+from triage.domain.sla import clocks
 from triage.models import (
     Evidence,
     ExceptionItem,
@@ -182,6 +183,7 @@ def request(
         ExceptionItem.objects.bulk_create([item(asked, row) for row in rows], batch_size=2000)
         log.tell("exception", asked.pk, "requested", after={**told(asked), "findings": len(rows)}, reason=reason[:500])
         if about.scope == Scope.FINDING:
+            clocks.seen([rows[0].pk], at=at)
             log.note(
                 [rows[0].pk],
                 "exception asked",

@@ -10,7 +10,6 @@ from datetime import datetime
 from django.db import connection
 
 from triage.domain.applications import Applications
-from triage.domain.compliance import with_derived
 from triage.domain.ingest.checks import KnownCheck, checks_of, described, link_controls, write_checks
 from triage.domain.ingest.cleaning import one_line
 from triage.domain.ingest.identity import account_uid
@@ -99,7 +98,7 @@ class Catalogue:
             self.rejudged |= {check.id for check in written.values() if before.get(check.id, check.exposes) != check.exposes}
             self._checks |= written
             self._described |= {check.id for check in written.values()}
-            relinked = link_controls({written[key].id: with_derived(info.controls) for key, (info, _severity) in new.items()})
+            relinked = link_controls({written[key].id: info.controls for key, (info, _severity) in new.items()})
             self.rejudged |= relinked & before.keys()
         for info in infos:
             if info not in self.checks:

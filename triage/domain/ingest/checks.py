@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from triage.domain import threat
+from triage.domain import compliance, threat
 from triage.domain.ingest import copying
 from triage.domain.ingest.cleaning import one_line, prose
 from triage.domain.interning import as_json, digest
@@ -117,22 +117,29 @@ def described(info: CheckInfo, severity: Severity) -> bytes:
 
 
 def link_controls(wanted: Mapping[int, tuple[Pair, ...]]) -> set[int]:
-    """Checks, by number, serve these controls and no others; one that names none keeps what it has. Those that serve others now.
+    """Checks, by number, serve these controls, those that follow from them, and no others; one that names none keeps what it has.
 
-    Six statements at most.
+    Answers with the checks that serve others now. Six statements at most.
     """
-    cleaned = {pair: (one_line(pair[0])[:120], one_line(pair[1])[:300]) for pairs in wanted.values() for pair in pairs}
-    if not cleaned:
+    served: dict[tuple[int, Pair], bool] = {}
+    for check, pairs in wanted.items():
+        named = [(one_line(framework)[:120], one_line(reference)[:300]) for framework, reference in pairs]
+        served |= {(check, pair): True for pair in compliance.derived(named)}
+        served |= {(check, pair): False for pair in named}
+    if not served:
         return set()
-    numbers = _controls(set(cleaned.values()))
-    links = {(check, numbers[cleaned[pair]]) for check, pairs in wanted.items() for pair in pairs}
+    numbers = _controls({pair for _check, pair in served})
+    links = {(check, numbers[pair], derived) for (check, pair), derived in served.items()}
     known = CheckControl.objects.filter(check_ref__in=[check for check, pairs in wanted.items() if pairs])
-    held = {(check, control): number for number, check, control in known.values_list("pk", "check_ref", "control")}
+    held = {row[1:]: row[0] for row in known.values_list("pk", "check_ref", "control", "derived")}
     CheckControl.objects.filter(pk__in=[number for link, number in held.items() if link not in links]).delete()
-    copier = copying.Copier("triage_checkcontrol", ("check_id", "control_id"))
-    copier.rows = [copying.big(check) + copying.big(control) for check, control in sorted(links - held.keys())]
+    copier = copying.Copier("triage_checkcontrol", ("check_id", "control_id", "derived"))
+    copier.rows = [
+        copying.big(check) + copying.big(control) + copying.boolean(derived)
+        for check, control, derived in sorted(links - held.keys())
+    ]
     copier.flush()
-    return {check for check, _control in links ^ held.keys()}
+    return {check for check, _control, _derived in links ^ held.keys()}
 
 
 def _controls(wanted: set[Pair]) -> dict[Pair, int]:

@@ -13,6 +13,7 @@ from triage.domain.locking import locked
 from triage.domain.ownership.chain import Chain, account_facts
 from triage.domain.ownership.steps import Resolution, Result, Step, resolution
 from triage.domain.ownership.trails import trail_ids
+from triage.domain.sla import clocks
 from triage.domain.tags import of_json
 from triage.models import Asset, Finding, Team
 from triage.ports import Text
@@ -39,6 +40,7 @@ def assign(
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason):
         current = locked(finding, version=version)
         actor.demand(Right.TRIAGE, team=current.team_id)
+        clocks.seen([current.pk], at=at)
         wanted = team.pk if team else None
         if not current.pinned or current.team_id != wanted:
             _write(current, _by_hand(team), pinned=True, at=at)
@@ -53,6 +55,7 @@ def release(*, finding: int, actor: Actor, at: datetime, reason: str = "", versi
         actor.demand(Right.TRIAGE, team=current.team_id)
         if not current.pinned:
             raise Invalid(NOT_PINNED, finding=str(current))
+        clocks.seen([current.pk], at=at)
         _write(current, resolved(current.asset), pinned=False, at=at)
     current.refresh_from_db()
     return current

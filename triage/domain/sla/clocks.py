@@ -101,6 +101,7 @@ def pause(*, finding: int, until: datetime, reason: str, actor: Actor, at: datet
         if not current.is_open or current.due_original is None:
             raise Invalid(_("%(finding)s has no clock that runs."), finding=str(current))
         _check_allowance(current, until, at)
+        seen([current.pk], at=at)
         hold([current.pk], until=until, at=at, actor=actor.name, reason=reason)
     current.refresh_from_db()
     return current
@@ -151,6 +152,7 @@ def resume(*, finding: int, actor: Actor, at: datetime, reason: str = "", versio
         standing = _by_hand(entries_of(current))
         if not standing:
             raise Invalid(_("The clock of %(finding)s was not paused by hand."), finding=str(current))
+        seen([current.pk], at=at)
         release(standing, at=at, actor=actor.name, reason=reason)
     current.refresh_from_db()
     return current
@@ -161,17 +163,17 @@ def _by_hand(entries: QuerySet[ClockEntry]) -> list[int]:
     return list(entries.filter(kind=ClockEntry.Kind.PAUSE, resumption=None, until__isnull=False).values_list("pk", flat=True))
 
 
-def release(pauses: Sequence[int], *, at: datetime, actor: str, reason: str = "") -> list[int]:
+def release(pauses: Sequence[int], *, at: datetime, actor: str, reason: str = "", over: datetime | None = None) -> list[int]:
     """End these pauses; the findings whose clocks run on. Their dates move by what the pauses took. Inside a recording.
 
-    A pause ends at its own end when it is only noticed later.
+    A pause ends at its own end, or when it was `over`, if that is only noticed later.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO triage_clockentry (finding_id, started_at, kind, at, pause_id, reason, actor)"
             " SELECT e.finding_id, e.started_at, 'resume', greatest(least(%s, e.until), e.at), e.id, %s, %s FROM triage_clockentry e"
             " WHERE e.id = ANY(%s) AND NOT EXISTS (SELECT 1 FROM triage_clockentry r WHERE r.pause_id = e.id) RETURNING finding_id",
-            [at, reason[:500], actor, list(pauses)],
+            [min(at, over or at), reason[:500], actor, list(pauses)],
         )
         touched = sorted({number for (number,) in cursor.fetchall()})
         cursor.execute(
@@ -228,7 +230,7 @@ def acknowledge(*, finding: int, actor: Actor, at: datetime, version: int | None
 
 def seen(findings: Sequence[int], *, at: datetime) -> None:
     """Whatever a person does with a finding acknowledges it. Inside a recording."""
-    Finding.objects.filter(pk__in=findings, acknowledged_at=None, clock_from__isnull=False).update(
+    Finding.objects.filter(pk__in=list(findings), acknowledged_at=None, clock_from__isnull=False).update(
         acknowledged_at=at, changed_at=at
     )
 

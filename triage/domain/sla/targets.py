@@ -43,18 +43,21 @@ class Rule:
 
         Hours: the first moment at which so much time has passed outside of pauses. Business hours: the same of the time in which
         the calendar is open. Days: the last second of the local day that comes `amount` days after the first, and a day more for
-        each day of pause that began. A pause that begins when the time is over already moves nothing.
+        each day (24 hours) of pause that began. A pause that begins when the time is over already moves nothing.
         """
         return self.reached(start, 100, pauses)
 
     def reached(self, start: int, percent: int, pauses: Sequence[Span] = ()) -> int:
-        """When so much of its time has passed. Days are counted to the last second, hence their parts go by elapsed time."""
+        """When so much of its time has passed outside of pauses. Parts of days are parts of what elapses until the last second."""
+        whole = self.amount * HOUR
         if self.unit == SlaUnit.DAYS:
             end = self._last_second(start, pauses)
-            return end if percent == 100 else start + (end - start) * percent // 100
+            if percent == 100:
+                return end
+            whole = end - start - sum(until - since for since, until in pauses if since <= end)
         laid = calendars.stored(self.calendar or 0) if self.unit == SlaUnit.BUSINESS_HOURS else None
         passed = laid.open_until if laid else int
-        begun, wanted, paused = passed(start), self.amount * HOUR * percent // 100, 0
+        begun, wanted, paused = passed(start), whole * percent // 100, 0
         for since, until in pauses:
             if passed(since) - begun - paused >= wanted:
                 break

@@ -75,7 +75,7 @@ def test_an_approved_exception_stops_the_clock_and_its_end_gives_it_back():
     assert (wanted.state, wanted.ended_by) == ("expired", "worker")
     # Two of seven days had passed; five are left. The clock is the one that began on the first day.
     assert (row.status, row.clock_from, row.due_at, row.due_original) == ("open", AT, AT + 36 * DAY, AT + 7 * DAY)
-    assert kinds(row) == ["opened", "due", "exception asked", "status", "paused", "status", "resumed", "due"]
+    assert kinds(row) == ["opened", "due", "acknowledged", "exception asked", "status", "paused", "status", "resumed", "due"]
     told = list(Event.objects.filter(subject="exception", subject_id=wanted.pk).order_by("pk").values_list("kind", "actor"))
     assert told == [
         ("requested", "user:1"), ("approved", "user:2"), ("ends soon", "worker"), ("expired", "worker"),

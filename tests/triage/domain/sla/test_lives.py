@@ -171,7 +171,7 @@ def test_only_pauses_by_hand_use_up_the_allowance():
 def test_clocks_beside_the_main_one_speak_after_an_exception():
     policies.publish(PolicyDraft("default", targets=(TargetDraft("960 hours", "acknowledge"),)), actor=ME, at=AT - DAY)
     row = begun()
-    exception = excepted(About(finding=row.pk))
+    exception = excepted(About(check=row.check_ref_id))
     notices.look(at=AT + 25 * DAY)
     deciding.revoke(exception=exception.pk, actor=SENIOR, at=AT + 26 * DAY, reason="enough")
     notices.look(at=AT + 41 * DAY)

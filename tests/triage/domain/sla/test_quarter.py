@@ -117,7 +117,7 @@ def test_a_pause_takes_what_it_stood_and_no_more(office):
         ("recompute", paris(9, 11, 17), None, paris(9, 15, 11)),
     ]  # fmt: skip
     assert list(Event.objects.filter(subject="finding", subject_id=row.pk).order_by("seq").values_list("kind", flat=True)) == [
-        "opened", "due", "paused", "resumed", "due",
+        "opened", "due", "acknowledged", "paused", "resumed", "due",
     ]  # fmt: skip
 
 
