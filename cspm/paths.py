@@ -1,8 +1,10 @@
 """Where the product keeps its state: CSPM_HOME, private to the user who runs it."""
 
+import base64
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,13 +31,22 @@ def folder(base: Path, name: str) -> Path:
 
 
 def secret_key(base: Path) -> str:
-    """The installation's secret, drawn once. Written beside and renamed, so that a reader sees all of it or nothing."""
-    path = base / "secret_key"
+    """The installation's secret, drawn once."""
+    return _drawn(base / "secret_key", lambda: secrets.token_urlsafe(50))
+
+
+def encryption_keys(base: Path) -> list[str]:
+    """Keys for secrets at rest (44 characters of base64 each), one a line, the first one is used for what is new. Drawn once."""
+    return _drawn(base / "encryption_keys", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()).split()
+
+
+def _drawn(path: Path, draw: Callable[[], str]) -> str:
+    """What the file says. Written beside and renamed when missing, so that a reader sees all of it or nothing."""
     while not path.exists():
-        handle, name = tempfile.mkstemp(prefix="secret_key.", dir=base)  # of mode 0600
+        handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # of mode 0600
         draft = Path(name)
         with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(50))
+            file.write(draw())
             file.flush()
             os.fsync(handle)
         try:

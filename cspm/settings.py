@@ -15,6 +15,8 @@ TESTING = "pytest" in sys.modules
 
 CSPM_HOME = paths.home()
 SECRET_KEY = env.str("CSPM_SECRET_KEY", default="") or paths.secret_key(CSPM_HOME)
+# Secrets of connections are kept under these; `cspm connect rotate` seals them anew under the first one.
+SECRET_KEYS = env.list("CSPM_ENCRYPTION_KEYS", default=[]) or paths.encryption_keys(CSPM_HOME)
 DEBUG = env.bool("CSPM_DEBUG", default=False)
 ALLOWED_HOSTS = env.list("CSPM_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", ".localhost"])
 CSRF_TRUSTED_ORIGINS = env.list("CSPM_TRUSTED_ORIGINS", default=[])

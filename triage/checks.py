@@ -9,8 +9,8 @@ from triage import plugins
 
 PARTS = {
     "parsers": ("LABEL", "sniff", "parse"),
-    "tickets": ("LABEL", "create", "find", "fetch", "comment", "close", "reopen"),
-    "notifiers": ("LABEL", "send"),
+    "tickets": ("LABEL", "SETTINGS", "probe", "create", "find", "fetch", "comment", "close", "reopen"),
+    "notifiers": ("LABEL", "SETTINGS", "REPEATABLE", "probe", "send", "find"),
     "verifiers": ("LABEL", "CHECKS", "verify"),
     "directories": ("LABEL", "sniff", "read"),
 }

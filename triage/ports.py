@@ -300,7 +300,39 @@ class Verifier(Protocol):
     def verify(self, target: Target, at: datetime, /) -> Judgement: ...
 
 
-# --- ticket systems and notifiers ---------------------------------------------------------------------------------------------
+# --- connections: ticket systems and notifiers -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that a connection of this kind is configured with. A plugin's `SETTINGS` are what forms, files and the CLI ask for.
+
+    `secret`: kept encrypted, given as `env:NAME` or typed once, never shown. `choices`: nothing else is allowed. `many`: lines of
+    `name=value`, which the plugin gets as a mapping. `team`: a team may have its own value.
+    """
+
+    name: str
+    label: str
+    help: str = ""
+    required: bool = False
+    secret: bool = False
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    many: bool = False
+    team: bool = False
+
+
+# What a plugin is called with: its settings by name, secrets among them. Those with `many` are mappings, all others are text.
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One thing that a connection needs (reach, sign-in, project, create …), and whether it is there. `said`: what is missing."""
+
+    what: Text
+    passed: bool
+    said: Text | None = None
 
 
 class DeliveryError(Exception):
@@ -316,9 +348,46 @@ class DeliveryError(Exception):
         self.retry_after = retry_after
 
 
+class Limited(DeliveryError):
+    """The outside is there and asks for patience (429). Nothing was taken. Without `retry_after` it did not say for how long."""
+
+
+class Refused(DeliveryError):
+    """The sign-in does not hold any more, or does not allow this. Nothing more is sent until somebody mends it."""
+
+
+class Unconfigured(DeliveryError):
+    """The outside wants what the connection does not say. `subject`: to what that applies ("OPS/Bug"): the rest goes on.
+
+    Raised before anything was taken. Messages of this subject wait until the connection is configured anew.
+    """
+
+    def __init__(self, message: str, *, subject: str) -> None:
+        super().__init__(message)
+        self.subject = subject
+
+
+class Forged(Exception):
+    """What was sent to us is not signed by whom it should be, or too old: nothing of it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A delivery to us that is authentic. `delivery_id`: the same when it is repeated. `remote_ids`: what to look at again.
+
+    It is a hint and no more: what counts is what is there when we look.
+    """
+
+    delivery_id: str
+    remote_ids: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class TicketDraft:
-    """A ticket to write. `mark` is our idempotency mark: the system must be able to find the ticket by it."""
+    """A ticket to write. `mark` is our idempotency mark: the system must be able to find the ticket by it. `body`: Markdown.
+
+    `link`: the page here that the ticket is about.
+    """
 
     mark: str
     title: str
@@ -327,6 +396,7 @@ class TicketDraft:
     due_at: datetime | None = None
     labels: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
+    link: str = ""
 
 
 class TicketCategory(StrEnum):
@@ -355,31 +425,99 @@ class TicketState:
 class TicketSystem(Protocol):
     """Where fixes are planned. A module in `integrations/tickets/`. `options` is the connection's configuration.
 
-    Each may raise DeliveryError. `find` looks a ticket up by our mark: it is what makes a repeated `create` unnecessary. All others
-    may be repeated: a `comment` whose `key` is there already, a `close` of what is closed, a `reopen` of what is open do nothing.
+    Each may raise DeliveryError. `find` looks tickets up by our mark, the oldest first: it is what makes a repeated `create`
+    unnecessary. `fetch` answers DELETED for what is not there while the sign-in holds. All others may be repeated: a `comment`
+    whose `key` is there already, a `close` of what is closed, a `reopen` of what is open do nothing.
+
+    `PER_SECOND`: calls that it bears, unless the connection says otherwise. A system that can, has more: `fetch_many(remote_ids,
+    options) -> Mapping[str, TicketState]`, `attach(remote_id, name, data, options)`, `amend(remote_id, draft, options)` (due date and
+    priority), `link(remote_id, draft, options)` (back to our page), `merge(remote_id, into, options)` (close a twin), `hear(headers,
+    body, options) -> Heard` (a webhook; raises Forged).
     """
 
     LABEL: str
+    SETTINGS: tuple[Setting, ...]
 
-    def create(self, draft: TicketDraft, options: Mapping[str, str], /) -> TicketState: ...
+    def probe(self, options: Options, /) -> Iterator[Probe]: ...
 
-    def find(self, mark: str, options: Mapping[str, str], /) -> TicketState | None: ...
+    def create(self, draft: TicketDraft, options: Options, /) -> TicketState: ...
 
-    def fetch(self, remote_id: str, options: Mapping[str, str], /) -> TicketState: ...
+    def find(self, mark: str, options: Options, /) -> tuple[TicketState, ...]: ...
 
-    def comment(self, remote_id: str, key: str, body: str, options: Mapping[str, str], /) -> None: ...
+    def fetch(self, remote_id: str, options: Options, /) -> TicketState: ...
 
-    def close(self, remote_id: str, options: Mapping[str, str], /) -> TicketState: ...
+    def comment(self, remote_id: str, key: str, body: str, options: Options, /) -> None: ...
 
-    def reopen(self, remote_id: str, options: Mapping[str, str], /) -> TicketState: ...
+    def close(self, remote_id: str, options: Options, /) -> TicketState: ...
+
+    def reopen(self, remote_id: str, options: Options, /) -> TicketState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """Something that the reader may do at once. `value`: opaque, comes back when it is pressed. `url`: it leads there instead."""
+
+    action: str
+    label: str
+    value: str = ""
+    url: str = ""
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a message about one finding or ticket: its name, where it leads, and what is said of it."""
+
+    name: str
+    url: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell, in the recipient's language, as plain text. `key` is our idempotency mark: the same when it is sent again.
+
+    `to`: whom, as the connection knows people and channels (a channel's name or id, an address, '' for a webhook's own).
+    `thread`: what `send` answered for the message that this one belongs to, '' for a new one. `about`: a stable name of the thing,
+    by which systems of incidents know it again; `resolves`: it is over. `facts`: for machines.
+    """
+
+    key: str
+    to: str
+    title: str
+    text: str = ""
+    rows: tuple[Row, ...] = ()
+    more: str = ""
+    url: str = ""
+    severity: Severity = Severity.INFORMATIONAL
+    buttons: tuple[Button, ...] = ()
+    thread: str = ""
+    about: str = ""
+    resolves: bool = False
+    at: datetime | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Notifier(Protocol):
-    """Tells a person or a channel. A module in `integrations/notifiers/`. Returns the outside's id of the message."""
+    """Tells a person or a channel. A module in `integrations/notifiers/`. Each may raise DeliveryError.
+
+    `REPEATABLE`: a notice that was sent twice is known as one by its key over there. `send` answers with the outside's name of the
+    message. `find` looks it up by its key, None where it is not (or cannot be looked up, if it is repeatable).
+
+    `PER_SECOND` as for ticket systems; `LANE_GAP`: seconds between two messages to one recipient. A notifier that can, has more:
+    `update(remote, notice, options)` (the same message says something else now; may be repeated), `address(email, options) -> str |
+    None` (how the connection knows this person), `hear` as ticket systems.
+    """
 
     LABEL: str
+    SETTINGS: tuple[Setting, ...]
+    REPEATABLE: bool
 
-    def send(self, payload: Mapping[str, Any], options: Mapping[str, str], /) -> str: ...
+    def probe(self, options: Options, /) -> Iterator[Probe]: ...
+
+    def send(self, notice: Notice, options: Options, /) -> str: ...
+
+    def find(self, notice: Notice, options: Options, /) -> str | None: ...
 
 
 # --- directories --------------------------------------------------------------------------------------------------------------

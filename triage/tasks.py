@@ -13,12 +13,13 @@ from django.utils.timezone import now
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from triage.domain import coverage, evidence, ingest, outbox, risk, tickets, verification
+from triage.domain import connections, coverage, evidence, inbox, ingest, outbox, risk, tickets, verification
 from triage.domain.access import worker
 from triage.domain.audit import recording
 from triage.domain.exceptions import keeping
 from triage.domain.search import facets, words
 from triage.domain.sla import notices
+from triage.models import Connection
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
 NUDGED = 5
@@ -69,7 +70,26 @@ def look_at_exceptions() -> None:
 
 
 def drain_outbox() -> None:
+    """Deliver what is due. What is paced comes back at once through the queue, so that nobody waits in a worker."""
     outbox.drain(at=now(), clock=now)
+    if outbox.due(now(), within=outbox.SOON):
+        nudge("drain_outbox")
+
+
+def test_connection(connection_id: int) -> None:
+    """Ask for each right that a connection needs; the page shows what came of it."""
+    found = Connection.objects.filter(pk=connection_id).first()
+    if found is not None:
+        connections.probed(found, at=now())
+        nudge("drain_outbox")
+
+
+def read_inbox() -> None:
+    """Look at what webhooks hinted at."""
+    inbox.drain(clock=now)
+    nudge("follow_tickets")
+    if verification.waiting(now()):
+        nudge("verify_waiting")
 
 
 def follow_tickets() -> None:
@@ -95,6 +115,9 @@ def sweep() -> None:
         nudge("verify_waiting")
     if outbox.due(at):
         nudge("drain_outbox")
+    if inbox.waiting():
+        nudge("read_inbox")
+    connections.look(at=at)
 
 
 def grow_older() -> None:
@@ -111,6 +134,7 @@ def tidy() -> None:
         pass
     facets.fold_counters()
     evidence.compress_older(than=now() - READ_FOR)
+    inbox.forget(at=now())
 
 
 def schedule() -> None:

@@ -7,14 +7,16 @@ a person did to the file by hand is kept, and read with patience. Options: `fold
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.utils.translation import gettext_noop as _
 
-from triage.ports import DeliveryError, TicketCategory, TicketDraft, TicketState
+from triage.ports import DeliveryError, Options, Probe, Setting, Text, TicketCategory, TicketDraft, TicketState
 
 LABEL = _("Markdown files")
+SETTINGS = (Setting("folder", _("Folder"), _("Where the files lie; empty for tickets in CSPM_HOME.")),)
+PER_SECOND = 100.0
 
 OPEN, PROGRESS, DONE, DECLINED = "open", "in progress", "done", "declined"
 # What people write, in the two languages of the product.
@@ -28,11 +30,20 @@ LINE = re.compile(r"^[ \t]*([A-Za-z_]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILI
 MARK = re.compile(r"[A-Za-z0-9_-]{6,100}")
 
 
-def create(draft: TicketDraft, options: Mapping[str, str], /) -> TicketState:
+def probe(options: Options, /) -> Iterator[Probe]:
+    try:
+        folder = _folder(options)
+        passed, said = os.access(folder, os.W_OK), Text(_("%(folder)s cannot be written."), {"folder": str(folder)})
+    except DeliveryError as error:
+        passed, said = False, Text("%(said)s", {"said": str(error)})
+    yield Probe(Text(_("The folder")), passed, None if passed else said)
+
+
+def create(draft: TicketDraft, options: Options, /) -> TicketState:
     """A new file; the one that is there when the mark is known."""
     known = find(draft.mark, options)
-    if known is not None:
-        return known
+    if known:
+        return known[0]
     path = _folder(options) / f"{_slug(draft.title)}.{_checked(draft.mark)}.md"
     head = {
         "id": draft.mark,
@@ -46,20 +57,20 @@ def create(draft: TicketDraft, options: Mapping[str, str], /) -> TicketState:
     return _state(path, draft.mark)
 
 
-def find(mark: str, options: Mapping[str, str], /) -> TicketState | None:
+def find(mark: str, options: Options, /) -> tuple[TicketState, ...]:
     """By the mark in the file's name; if somebody renamed it, by the id in its head."""
     path = _path(_checked(mark), options)
-    return _state(path, mark) if path else None
+    return (_state(path, mark),) if path else ()
 
 
-def fetch(remote_id: str, options: Mapping[str, str], /) -> TicketState:
+def fetch(remote_id: str, options: Options, /) -> TicketState:
     path = _path(_checked(remote_id), options)
     if path is None:
         return TicketState(remote_id=remote_id, key="", url="", category=TicketCategory.DELETED)
     return _state(path, remote_id)
 
 
-def comment(remote_id: str, key: str, body: str, options: Mapping[str, str], /) -> None:
+def comment(remote_id: str, key: str, body: str, options: Options, /) -> None:
     """Append to the text. A comment whose key is there already is not written again."""
     path = _there(remote_id, options)
     text = _read(path)
@@ -68,15 +79,15 @@ def comment(remote_id: str, key: str, body: str, options: Mapping[str, str], /) 
         _write(path, f"{text.rstrip()}\n\n---\n\n{marker}\n{body.rstrip()}\n")
 
 
-def close(remote_id: str, options: Mapping[str, str], /) -> TicketState:
+def close(remote_id: str, options: Options, /) -> TicketState:
     return _set_status(remote_id, DONE, options)
 
 
-def reopen(remote_id: str, options: Mapping[str, str], /) -> TicketState:
+def reopen(remote_id: str, options: Options, /) -> TicketState:
     return _set_status(remote_id, OPEN, options)
 
 
-def _set_status(remote_id: str, status: str, options: Mapping[str, str]) -> TicketState:
+def _set_status(remote_id: str, status: str, options: Options) -> TicketState:
     path = _there(remote_id, options)
     if _category(_head(_read(path)).get("status", "")) != _category(status):
         _write(path, _with_status(_read(path), status))
@@ -92,7 +103,7 @@ def _with_status(text: str, status: str) -> str:
     return text[: head.start(1)] + (lines if found else f"status: {status}\n{lines}") + text[head.end(1) :]
 
 
-def _folder(options: Mapping[str, str]) -> Path:
+def _folder(options: Options) -> Path:
     if not options.get("folder"):
         raise DeliveryError("the connection names no folder", permanent=True)
     folder = Path(options["folder"])
@@ -110,7 +121,7 @@ def _checked(mark: str) -> str:
     return mark
 
 
-def _path(mark: str, options: Mapping[str, str]) -> Path | None:
+def _path(mark: str, options: Options) -> Path | None:
     folder = _folder(options)
     named = sorted(folder.glob(f"*.{mark}.md"))
     if named:
@@ -118,7 +129,7 @@ def _path(mark: str, options: Mapping[str, str]) -> Path | None:
     return next((path for path in sorted(folder.glob("*.md")) if _head(_read(path)).get("id") == mark), None)
 
 
-def _there(remote_id: str, options: Mapping[str, str]) -> Path:
+def _there(remote_id: str, options: Options) -> Path:
     path = _path(_checked(remote_id), options)
     if path is None:
         raise DeliveryError(f"the file of ticket {remote_id} is not there any more", permanent=True)

@@ -1,24 +1,39 @@
 """Who hands a message over: for each kind of connection how it is sent, how a lost one is looked up, and what follows here."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol
+
+from django.utils.translation import gettext_noop as _
 
 from triage import plugins
 from triage.domain import connections
 from triage.domain.audit import Recording, recording
-from triage.models import Finding, OutboxMessage, Ticket
-from triage.ports import DeliveryError, Severity, TicketDraft, TicketState, TicketSystem
+from triage.domain.errors import Invalid
+from triage.models import Alarm, Finding, OutboxMessage, Team, Thread, Ticket, Told
+from triage.ports import (
+    Button,
+    DeliveryError,
+    Notice,
+    Notifier,
+    Options,
+    Row,
+    Severity,
+    TicketDraft,
+    TicketState,
+    TicketSystem,
+)
 
 
 class Carrier(Protocol):
     """`send` and `look` call the outside, outside of any transaction; `sent` and `dead` write here, inside of one.
 
     `repeatable`: verbs that do no harm when they are sent twice; all others are looked up first. `look` returns None for what is
-    not there.
+    not there. `shown`: an answer as the log of deliveries shows it. `revived`: a dead message is tried again; may raise Invalid.
     """
 
-    repeatable: frozenset[str]
+    def repeatable(self, message: OutboxMessage) -> frozenset[str]: ...
 
     def send(self, message: OutboxMessage) -> Any: ...
 
@@ -28,29 +43,50 @@ class Carrier(Protocol):
 
     def dead(self, message: OutboxMessage, *, at: datetime) -> None: ...
 
+    def revived(self, message: OutboxMessage) -> None: ...
+
+    def shown(self, answer: Any) -> str: ...
+
 
 class Tickets:
-    """Verbs: create, comment, close, reopen. Payload: `ticket` (our id), and what the verb needs."""
+    """Verbs: create, comment, close, reopen, link, amend, attach, twins. Payload: `ticket` (our id), and what the verb needs.
 
-    repeatable = frozenset({"comment", "close", "reopen"})
+    What a system lacks (no links, no attachments) is left out without a word.
+    """
 
-    def send(self, message: OutboxMessage) -> TicketState | None:
+    def repeatable(self, message: OutboxMessage) -> frozenset[str]:  # noqa: ARG002 - the same for all systems
+        return frozenset({"comment", "close", "reopen", "link", "amend", "attach", "twins"})
+
+    def send(self, message: OutboxMessage) -> TicketState | int | None:
         ticket, system, options = _ticket(message)
-        if message.verb == "create":
-            return system.create(draft_of(ticket.mark, message.payload), options)
+        payload, verb = message.payload, message.verb
+        if verb == "create":
+            return system.create(draft_of(ticket.mark, payload), options)
         if not ticket.remote_id:
             raise DeliveryError("the ticket was never opened", permanent=True)
-        if message.verb == "comment":
-            system.comment(ticket.remote_id, message.key, message.payload["body"], options)
-            return None
-        return {"close": system.close, "reopen": system.reopen}[message.verb](ticket.remote_id, options)
+        if verb == "comment":
+            system.comment(ticket.remote_id, message.key, payload["body"], options)
+        elif verb in ("close", "reopen"):
+            return {"close": system.close, "reopen": system.reopen}[verb](ticket.remote_id, options)
+        elif verb == "twins":
+            return _merged(ticket, system, options)
+        elif does := getattr(system, verb, None):
+            if verb == "attach":
+                does(ticket.remote_id, payload["name"], payload["text"].encode(), options)
+            else:
+                does(ticket.remote_id, draft_of(ticket.mark, payload), options)
+        return None
 
     def look(self, message: OutboxMessage) -> TicketState | None:
         ticket, system, options = _ticket(message)
-        return system.find(ticket.mark, options)
+        found = system.find(ticket.mark, options)
+        return found[0] if found else None
 
-    def sent(self, message: OutboxMessage, answer: TicketState | None, *, at: datetime) -> None:
-        if answer is None:
+    def sent(self, message: OutboxMessage, answer: TicketState | int | None, *, at: datetime) -> None:
+        if isinstance(answer, int) and answer:
+            said = f"{answer} closed"
+            connections.raise_alarm(message.connection, Alarm.Kind.TWIN, said, subject=message.lane, at=at)
+        if not isinstance(answer, TicketState):
             return
         with recording(actor=message.actor, at=at, door="task") as log:
             ticket, findings = locked(message.payload["ticket"])
@@ -69,24 +105,85 @@ class Tickets:
                 ticket.save(update_fields=["state"])
             _note(log, ticket, findings, "ticket failed", verb=message.verb)
 
+    def revived(self, message: OutboxMessage) -> None:
+        if message.verb != "create":
+            return
+        ticket = Ticket.objects.select_for_update().get(pk=message.payload["ticket"])
+        living = Ticket.objects.filter(connection=ticket.connection_id, group_key=ticket.group_key, state__in=("wanted", "live"))
+        if living.exclude(pk=ticket.pk).exists():
+            raise Invalid(_("Another ticket was opened for these findings since."))
+        ticket.state = Ticket.State.WANTED
+        ticket.save(update_fields=["state"])
 
-CARRIERS: dict[str, Carrier] = {"tickets": Tickets()}
+    def shown(self, answer: TicketState | int | None) -> str:
+        if isinstance(answer, TicketState):
+            return f"{answer.key or answer.remote_id} {answer.status}".strip()
+        return "" if answer is None else str(answer)
+
+
+class Notices:
+    """Verbs: tell, edit. Payload: `notice`, `recipient`, `thread` (the name of what it belongs to), `told` (ids of Told)."""
+
+    def repeatable(self, message: OutboxMessage) -> frozenset[str]:
+        return frozenset({"tell", "edit"}) if _notifier(message).REPEATABLE else frozenset({"edit"})
+
+    def send(self, message: OutboxMessage) -> str:
+        notifier, options = _notifier(message), connections.options(message.connection)
+        if message.verb == "edit":
+            thread = _thread(message)
+            if thread is not None and thread.remote and hasattr(notifier, "update"):
+                notifier.update(thread.remote, _notice(message, notifier, options), options)
+            return thread.remote if thread else ""
+        return notifier.send(_notice(message, notifier, options), options)
+
+    def look(self, message: OutboxMessage) -> str | None:
+        notifier, options = _notifier(message), connections.options(message.connection)
+        return notifier.find(_notice(message, notifier, options), options)
+
+    def sent(self, message: OutboxMessage, answer: str, *, at: datetime) -> None:
+        if message.verb == "edit":
+            return
+        Told.objects.filter(pk__in=message.payload.get("told", [])).update(state=Told.State.SENT, sent_at=at)
+        name = message.payload.get("thread")
+        if name:
+            thread = Thread(
+                connection=message.connection,
+                recipient=message.payload["recipient"],
+                name=name,
+                remote=answer[:300],
+                started_at=at,
+            )
+            Thread.objects.bulk_create([thread], ignore_conflicts=True)
+
+    def dead(self, message: OutboxMessage, *, at: datetime) -> None:  # noqa: ARG002 - the alarm of the outbox says so
+        Told.objects.filter(pk__in=message.payload.get("told", [])).update(
+            state=Told.State.DROPPED, why=message.last_answer[:200] or "given up"
+        )
+
+    def revived(self, message: OutboxMessage) -> None:
+        Told.objects.filter(pk__in=message.payload.get("told", [])).update(state=Told.State.WAITING, why="")
+
+    def shown(self, answer: str) -> str:
+        return answer
+
+
+CARRIERS: dict[str, Carrier] = {"tickets": Tickets(), "notifiers": Notices()}
 
 
 def carrier(message: OutboxMessage) -> Carrier:
     return CARRIERS[message.connection.kind]
 
 
+# --- tickets ------------------------------------------------------------------------------------------------------------------
+
+
 def letter_of(draft: TicketDraft) -> dict[str, Any]:
     """A draft as a payload."""
     return {
-        "title": draft.title,
-        "body": draft.body,
-        "severity": int(draft.severity),
-        "due_at": draft.due_at.isoformat() if draft.due_at else None,
-        "labels": list(draft.labels),
-        "fields": dict(draft.fields),
-    }
+        "title": draft.title, "body": draft.body, "severity": int(draft.severity),
+        "due_at": draft.due_at.isoformat() if draft.due_at else None, "labels": list(draft.labels), "fields": dict(draft.fields),
+        "link": draft.link,
+    }  # fmt: skip
 
 
 def draft_of(mark: str, payload: Mapping[str, Any]) -> TicketDraft:
@@ -99,6 +196,7 @@ def draft_of(mark: str, payload: Mapping[str, Any]) -> TicketDraft:
         due_at=datetime.fromisoformat(payload["due_at"]) if payload["due_at"] else None,
         labels=tuple(payload["labels"]),
         fields=payload["fields"],
+        link=payload.get("link", ""),
     )
 
 
@@ -120,13 +218,31 @@ def take_in(ticket: Ticket, state: TicketState, *, at: datetime) -> None:
     ticket.url = state.url or ticket.url
     ticket.category = state.category
     ticket.remote_status = state.status[:100]
-    ticket.remote_updated_at = state.updated_at
+    ticket.remote_assignee = state.assignee[:200]
+    ticket.remote_updated_at = state.updated_at or ticket.remote_updated_at
+    ticket.missing = 0
     ticket.checked_at = at
 
 
-def _ticket(message: OutboxMessage) -> tuple[Ticket, TicketSystem, Mapping[str, str]]:
+def options_of(ticket: Ticket) -> Options:
+    """What the ticket's system is called with: the team's own settings count."""
+    slug = Team.objects.filter(pk=ticket.team_id).values_list("slug", flat=True).first() if ticket.team_id else ""
+    return connections.options(ticket.connection, slug or "")
+
+
+def _ticket(message: OutboxMessage) -> tuple[Ticket, TicketSystem, Options]:
     ticket = Ticket.objects.select_related("connection").get(pk=message.payload["ticket"])
-    return ticket, system_of(ticket), connections.options(ticket.connection)
+    return ticket, system_of(ticket), options_of(ticket)
+
+
+def _merged(ticket: Ticket, system: TicketSystem, options: Options) -> int:
+    """Twins of the ticket that were closed in favour of the one that we know."""
+    twins = [state for state in system.find(ticket.mark, options) if state.remote_id != ticket.remote_id]
+    does = getattr(system, "merge", None)
+    if does is not None:
+        for twin in twins:
+            does(twin.remote_id, ticket.remote_id, options)
+    return len(twins)
 
 
 def system_of(ticket: Ticket) -> TicketSystem:
@@ -137,3 +253,52 @@ def system_of(ticket: Ticket) -> TicketSystem:
 def _note(log: Recording, ticket: Ticket, findings: list[Finding], kind: str, **more: str) -> None:
     named = {"ticket": str(ticket), "url": ticket.url, "connection": ticket.connection.name}
     log.note([finding.pk for finding in findings], kind, after=named | more)
+
+
+# --- notices ------------------------------------------------------------------------------------------------------------------
+
+
+def letter_of_notice(notice: Notice) -> dict[str, Any]:
+    """A notice as a payload."""
+    plain = asdict(notice)
+    return {**plain, "severity": int(notice.severity), "at": notice.at.isoformat() if notice.at else None}
+
+
+def notice_of(plain: Mapping[str, Any]) -> Notice:
+    """A payload as a notice."""
+    return Notice(**{
+        **plain,
+        "rows": tuple(Row(**row) for row in plain["rows"]),
+        "buttons": tuple(Button(**button) for button in plain["buttons"]),
+        "severity": Severity(plain["severity"]),
+        "at": datetime.fromisoformat(plain["at"]) if plain["at"] else None,
+    })  # fmt: skip
+
+
+def _notice(message: OutboxMessage, notifier: Notifier, options: Options) -> Notice:
+    """With the message over there that it belongs to, and whom the connection calls by another name than we."""
+    plain = dict(message.payload["notice"])
+    thread = _thread(message)
+    if thread is not None and message.verb == "tell":
+        plain["thread"] = thread.remote
+    if "@" in plain["to"] and hasattr(notifier, "address"):
+        known = notifier.address(plain["to"], options)
+        if known is None:
+            instead = message.payload.get("instead", "")
+            if not instead:
+                raise DeliveryError("nobody there has this address, and there is no channel instead", permanent=True)
+            known = instead
+        plain["to"] = known
+    return notice_of(plain)
+
+
+def _thread(message: OutboxMessage) -> Thread | None:
+    name = message.payload.get("thread")
+    if not name:
+        return None
+    return Thread.objects.filter(connection=message.connection, recipient=message.payload["recipient"], name=name).first()
+
+
+def _notifier(message: OutboxMessage) -> Notifier:
+    notifier: Notifier = connections.plugin_of(message.connection)
+    return notifier

@@ -5,7 +5,7 @@ from triage.models.application import Application, DataClass, Vulnerability
 from triage.models.asset import Asset, AssetSearch, AssetTags, Exposure, TagSet
 from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenInterval
 from triage.models.check import Check, CheckControl, Control
-from triage.models.connection import Connection
+from triage.models.connection import Alarm, Connection, Disclosure
 from triage.models.event import Event
 from triage.models.exception import ExceptionItem, ExceptionKind, ExceptionState, RiskException
 from triage.models.finding import (
@@ -21,6 +21,7 @@ from triage.models.finding import (
     Presence,
     Status,
 )
+from triage.models.notification import Preference, Press, Subject, Thread, Told
 from triage.models.outbox import InboxDelivery, OutboxMessage
 from triage.models.ownership import OwnerRule, OwnerTrail
 from triage.models.scan import CheckSet, CodeStream, Scan, ScanProgress, ScanScope, ScanState, ScanWarning
@@ -34,6 +35,7 @@ from triage.models.verification import Evidence, Verification
 __all__ = [
     "TO_FIX",
     "Account",
+    "Alarm",
     "ApiToken",
     "Application",
     "Asset",
@@ -57,6 +59,7 @@ __all__ = [
     "Criticality",
     "DailyCount",
     "DataClass",
+    "Disclosure",
     "Environment",
     "Event",
     "Evidence",
@@ -75,7 +78,9 @@ __all__ = [
     "OutboxMessage",
     "OwnerRule",
     "OwnerTrail",
+    "Preference",
     "Presence",
+    "Press",
     "RiskException",
     "Role",
     "RoleGrant",
@@ -92,10 +97,13 @@ __all__ = [
     "SlaUnit",
     "SlaVersion",
     "Status",
+    "Subject",
     "TagSet",
     "Team",
+    "Thread",
     "Ticket",
     "TicketItem",
+    "Told",
     "User",
     "Verification",
     "Vulnerability",

@@ -10,23 +10,28 @@ class OutboxMessage(models.Model):
     """Written in the transaction that caused it, sent in another one.
 
     `SENDING` is committed before the outside is called; a worker that dies then leaves `UNKNOWN`, which is looked up and never
-    repeated blindly. `lane`: messages of one lane (a ticket) are sent one after the other, in order of id.
+    repeated blindly. `lane`: messages of one lane (a ticket, a recipient) are sent one after the other, in order of id. `priority`:
+    smaller ones first. `looks`: how often it was looked for in vain. `subject`: what it is parked for, as the plugin called it.
     """
 
     class State(models.TextChoices):
         PENDING = "pending", _("Waiting")
         SENDING = "sending", _("Being sent")
         UNKNOWN = "unknown", _("Answer lost")
+        PARKED = "parked", _("Waiting for configuration")
         SENT = "sent", _("Sent")
         DEAD = "dead", _("Given up")
 
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="messages")
     key = models.CharField(max_length=300, unique=True)
     verb = models.CharField(max_length=30)
-    lane = models.CharField(max_length=100)
+    lane = models.CharField(max_length=200)
+    priority = models.PositiveSmallIntegerField(default=5)
     payload = models.JSONField()
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    subject = models.CharField(max_length=200, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    looks = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField()
     lease_until = models.DateTimeField(null=True)
     last_answer = models.TextField(blank=True)
@@ -37,8 +42,11 @@ class OutboxMessage(models.Model):
     class Meta:
         indexes = (
             models.Index(
-                fields=["due_at", "id"], condition=models.Q(state__in=["pending", "sending", "unknown"]), name="outbox_due"
+                fields=["connection", "priority", "due_at", "id"],
+                condition=models.Q(state__in=["pending", "sending", "unknown"]),
+                name="outbox_due",
             ),
+            models.Index(fields=["state", "id"], condition=~models.Q(state="sent"), name="outbox_unfinished"),
             models.Index(fields=["lane", "id"], name="outbox_lane"),
         )
 

@@ -11,7 +11,8 @@ from triage.models.team import Team
 class Ticket(models.Model):
     """`group_key`: what its items share (owner, check, account by default). `mark`: our idempotency mark in the remote system.
 
-    `remote_id` is the identity over there, `key` may change. `category`: where it stands, as the port says.
+    `remote_id` is the identity over there, `key` may change. `category`: where it stands, as the port says. `missing`: how many looks
+    in a row did not find it. `due_at`, `severity`: what the ticket says.
     """
 
     class State(models.TextChoices):
@@ -31,7 +32,11 @@ class Ticket(models.Model):
     url = models.CharField(max_length=1000, blank=True)
     category = models.CharField(max_length=15, blank=True)
     remote_status = models.CharField(max_length=100, blank=True)
+    remote_assignee = models.CharField(max_length=200, blank=True)
     remote_updated_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+    severity = models.PositiveSmallIntegerField(default=0)
+    missing = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField()
     checked_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)

@@ -2,7 +2,22 @@
 
 from django.urls import path, register_converter
 
-from triage.web import accounts, audit, checks, exceptions, findings, health, imports, preferences, queue, scans, sign_in, sla
+from triage.web import (
+    accounts,
+    audit,
+    checks,
+    connections,
+    exceptions,
+    findings,
+    health,
+    hooks,
+    imports,
+    preferences,
+    queue,
+    scans,
+    sign_in,
+    sla,
+)  # fmt: skip
 
 
 class FindingNumber:
@@ -33,6 +48,13 @@ urlpatterns = [
     path("audit", audit.audit, name="audit"),
     path("checks", checks.checks, name="checks"),
     path("checks/<int:number>", checks.check, name="check"),
+    path("connections", connections.connection_list, name="connections"),
+    path("connections/new/<slug:kind>/<slug:plugin>", connections.connection_new, name="connection-new"),
+    path("connections/<slug:name>", connections.connection_page, name="connection"),
+    path("connections/<slug:name>/do", connections.connection_do, name="connection-do"),
+    path("deliveries", connections.delivery_list, name="deliveries"),
+    path("deliveries/<int:number>/retry", connections.delivery_retry, name="delivery-retry"),
+    path("hooks/<slug:name>", hooks.hook, name="hook"),
     path("exceptions", exceptions.exceptions, name="exceptions"),
     path("exceptions/request", exceptions.exception_request, name="exception-request"),
     path("exceptions/<int:number>", exceptions.exception, name="exception"),

@@ -71,7 +71,7 @@ def test_a_status_written_by_hand_is_read(path, options, line, category, newline
 def test_a_renamed_file_is_found_by_its_head(path, options):
     path.rename(path.with_name("public bucket (Bob).md"))
 
-    assert files.find(DRAFT.mark, options).key == "public bucket (Bob)"
+    assert files.find(DRAFT.mark, options)[0].key == "public bucket (Bob)"
 
 
 def test_a_file_that_lost_its_head_is_still_that_ticket(path, options):
@@ -126,7 +126,7 @@ def test_bytes_that_are_no_text_survive(path, options):
 def test_a_deleted_file_is_a_deleted_ticket(path, options):
     path.unlink()
 
-    assert files.find(DRAFT.mark, options) is None
+    assert files.find(DRAFT.mark, options) == ()
     assert files.fetch(DRAFT.mark, options).category == TicketCategory.DELETED
     with pytest.raises(DeliveryError, match="not there any more") as refusal:
         files.comment(DRAFT.mark, "k", "text", options)

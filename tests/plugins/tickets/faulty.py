@@ -9,6 +9,8 @@ from integrations.tickets import files
 from triage.ports import DeliveryError, TicketDraft, TicketState
 
 LABEL = "Faulty files"
+SETTINGS = files.SETTINGS
+probe = files.probe
 FAULTS: list[str] = []
 LAG: list[bool] = []  # True: the next look does not find it yet
 
@@ -26,9 +28,9 @@ def create(draft: TicketDraft, options: Mapping[str, str], /) -> TicketState:
     return state
 
 
-def find(mark: str, options: Mapping[str, str], /) -> TicketState | None:
+def find(mark: str, options: Mapping[str, str], /) -> tuple[TicketState, ...]:
     _note(options, f"find {mark}")
-    return None if LAG and LAG.pop(0) else files.find(mark, options)
+    return () if LAG and LAG.pop(0) else files.find(mark, options)
 
 
 def fetch(remote_id: str, options: Mapping[str, str], /) -> TicketState:

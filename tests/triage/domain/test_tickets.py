@@ -7,7 +7,7 @@ from tests.plugins.tickets import faulty
 from triage import plugins
 from triage.domain import connections, outbox, tickets
 from triage.domain.errors import NotAllowed, NotFound
-from triage.models import Connection, Event, Finding, OutboxMessage, Ticket, Verification
+from triage.models import Alarm, Connection, Event, Finding, OutboxMessage, RiskException, Ticket, Verification
 
 pytestmark = pytest.mark.django_db
 
@@ -173,6 +173,10 @@ def test_a_deleted_ticket_is_said_and_never_made_again_by_itself(folder, clock):
     work(clock)
 
     next(folder.glob("*.md")).unlink()
+    for _look in range(2):
+        work(clock)
+        ticket.refresh_from_db()
+        assert ticket.state == "live"  # a 404 may mean: not for you, now
     work(clock)
     work(clock, days=1)
 
@@ -196,14 +200,20 @@ def test_a_declined_ticket_is_no_acceptance(folder, clock):
     row.refresh_from_db()
     assert row.status == "open"
     assert Event.objects.filter(kind="ticket declined", subject_id=row.pk).count() == 1
+    asked = RiskException.objects.get()
+    assert (asked.state, asked.finding_id, asked.kind) == ("requested", row.pk, "accepted")
+    assert asked.reason.endswith("won't do")
+    work(clock)
+    assert RiskException.objects.count() == 1
 
 
 def test_a_system_that_does_not_answer_stops_nobody_else(folder, clock):
+    files = connections.default_tickets(AT)
     broken = Connection.objects.create(
         kind="tickets", plugin="faulty", name="faulty", options={"folder": str(folder) + "-faulty"}, created_at=AT
     )
     open_(finding(bucket="b-1"), connection=broken)
-    open_(finding(bucket="b-2"))
+    open_(finding(bucket="b-2"), connection=files)
     work(clock)
     write(folder, "status: open", "status: done")
 
@@ -279,8 +289,10 @@ def test_people_who_insist_are_left_alone_after_a_while(folder, clock):
         change(row, at=clock(), status="open", claimed_at=None)
         work(clock)
 
-    assert OutboxMessage.objects.filter(verb="reopen").count() == 3
+    assert OutboxMessage.objects.filter(verb="reopen").count() == 1
     assert "status: done" in only(folder)
+    assert only(folder).count("The ticket stays as it is; its deadline runs on.") == 1
+    assert Alarm.objects.get().kind == "contested"
 
 
 def test_a_regression_opens_the_same_ticket_again(folder, clock):

@@ -167,7 +167,8 @@ def _ticket(asker: Asker, value: Value, operator: Operator) -> Q:
     if value.text in ("none", "any") and not value.prefix:
         found = asker.related(TicketItem, Q(ticket__state__in=LIVING), by="finding_id")
         return found if value.text == "any" else ~found
-    return asker.related(TicketItem, matches("ticket__key", value, operator), by="finding_id")
+    by_mark = Q(ticket__mark=value.text)  # as our own links name a ticket, which has no key yet when its text is written
+    return asker.related(TicketItem, matches("ticket__key", value, operator) | by_mark, by="finding_id")
 
 
 def application(asker: Asker, clause: Clause) -> Q:
