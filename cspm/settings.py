@@ -215,6 +215,11 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("CSPM_LOG_LEVEL", default="WARNING")},
-    "loggers": {"triage": {"level": env.str("CSPM_LOG_LEVEL", default="INFO")}},
+    # Slack's client logs what it was answered, and Jira's how it would retry: our own words say what failed.
+    "loggers": {
+        "triage": {"level": env.str("CSPM_LOG_LEVEL", default="INFO")},
+        "slack_sdk": {"level": "CRITICAL"},
+        "jira": {"level": "CRITICAL"},
+    },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []

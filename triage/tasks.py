@@ -17,6 +17,7 @@ from triage.domain import connections, coverage, evidence, inbox, ingest, outbox
 from triage.domain.access import worker
 from triage.domain.audit import recording
 from triage.domain.exceptions import keeping
+from triage.domain.notifications import gathering, telling
 from triage.domain.search import facets, words
 from triage.domain.sla import notices
 from triage.models import Connection
@@ -24,7 +25,15 @@ from triage.models import Connection
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
 NUDGED = 5
 HEARTBEAT = "worker.heartbeat"
-MINUTES = {"sweep": 1, "look_at_clocks": 1, "look_at_exceptions": 1, "reconcile_tickets": 2, "tidy": 10, "grow_older": 720}
+MINUTES = {
+    "sweep": 1,
+    "tell": 1,
+    "look_at_clocks": 1,
+    "look_at_exceptions": 1,
+    "reconcile_tickets": 2,
+    "tidy": 10,
+    "grow_older": 720,
+}
 READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
 
@@ -43,6 +52,7 @@ def alive() -> datetime:
 
 def run_import(scan_id: int) -> None:
     ingest.run(scan_id, clock=alive)
+    gathering.of_scan(scan_id, at=now())
     nudge("look_at_exceptions")
     nudge("tidy")
     nudge("follow_tickets")
@@ -67,6 +77,14 @@ def look_at_clocks() -> None:
 def look_at_exceptions() -> None:
     """End exceptions that are over or void, cover what came later, tell which end soon."""
     keeping.look(at=now())
+
+
+def tell() -> None:
+    """Note what is to be told, and write the messages whose time has come."""
+    at = now()
+    gathering.gather(at=at)
+    if telling.tell(at=at):
+        nudge("drain_outbox")
 
 
 def drain_outbox() -> None:

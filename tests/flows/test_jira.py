@@ -403,7 +403,7 @@ def test_forged_webhooks_change_nothing(world, jira, settings):
     world.put(webhook_secret="", webhook_secret_old=SECRET)
     with pytest.raises(Forged):
         inbox.receive(name="jira", headers={}, body=b"{}", at=world.clock())
-    assert hear(world, 0) is not None
+    assert hear(world, 0).fresh
 
 
 def test_lost_webhooks_are_made_up_for(world, jira, settings):

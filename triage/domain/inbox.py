@@ -6,12 +6,13 @@ reading over there from time to time (`tickets.mirror`).
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop as _
 
-from triage.domain import connections, tickets
+from triage.domain import connections, presses, tickets
 from triage.domain.errors import Invalid, NotFound
 from triage.models import Connection, InboxDelivery
 from triage.ports import Forged, Heard
@@ -29,8 +30,16 @@ HEADERS_KEPT = (
 KEPT_FOR = timedelta(days=30)
 
 
-def receive(*, name: str, headers: Mapping[str, str], body: bytes, at: datetime) -> InboxDelivery | None:
-    """Store an authentic delivery; None for one that was stored before. Raises NotFound, and Forged for all that is not authentic."""
+@dataclass(frozen=True, slots=True)
+class Received:
+    """`fresh`: stored now, for a worker to read. `reply`: what the caller waits for."""
+
+    fresh: bool
+    reply: str = ""
+
+
+def receive(*, name: str, headers: Mapping[str, str], body: bytes, at: datetime) -> Received:
+    """Store an authentic delivery, once. Raises NotFound, and Forged for all that is not authentic."""
     connection = Connection.objects.filter(name=name).exclude(state=Connection.State.OFF).first()
     hear = getattr(connections.plugin_of(connection), "hear", None) if connection else None
     if connection is None or hear is None:
@@ -48,8 +57,9 @@ def receive(*, name: str, headers: Mapping[str, str], body: bytes, at: datetime)
         with transaction.atomic():
             delivery.save()
     except IntegrityError:  # it was told before
-        return None
-    return delivery
+        return Received(fresh=False)
+    reply = presses.at_once(connection, body) if connection.kind == "notifiers" else None
+    return Received(fresh=True, reply=reply or "")
 
 
 def waiting() -> bool:
@@ -61,17 +71,23 @@ def drain(*, clock: Callable[[], datetime], limit: int = 1000) -> int:
     """Look at what was hinted at; how many deliveries. Outside of a transaction. Any number of processes may drain."""
     for number in range(limit):
         with transaction.atomic():
-            rows = InboxDelivery.objects.filter(handled_at=None).select_for_update(skip_locked=True).order_by("pk")
-            delivery = rows.first()
+            rows = InboxDelivery.objects.filter(handled_at=None).select_related("connection").order_by("pk")
+            delivery = rows.select_for_update(skip_locked=True, of=("self",)).first()
             if delivery is None:
                 return number
             delivery.handled_at = clock()
             delivery.save(update_fields=["handled_at"])
-        ids = [str(each) for each in delivery.headers.get("ids", [])]
-        # One that dies here is not read again: the next look over there finds what it would have found.
-        changed = tickets.mirror(at=clock(), clock=clock, only=ids, within=delivery.connection_id) if ids else 0
-        InboxDelivery.objects.filter(pk=delivery.pk).update(outcome=f"{len(ids)} looked at, {changed} changed")
+        InboxDelivery.objects.filter(pk=delivery.pk).update(outcome=_read(delivery, clock)[:300])
     return limit
+
+
+def _read(delivery: InboxDelivery, clock: Callable[[], datetime]) -> str:
+    """One that dies here is not read again: the next look over there finds what it would have found, and a person presses again."""
+    if delivery.connection.kind == "notifiers":
+        return presses.handle(delivery, clock=clock)
+    ids = [str(each) for each in delivery.headers.get("ids", [])]
+    changed = tickets.mirror(at=clock(), clock=clock, only=ids, within=delivery.connection_id) if ids else 0
+    return f"{len(ids)} looked at, {changed} changed"
 
 
 def forget(*, at: datetime) -> int:

@@ -82,6 +82,7 @@ class Told(models.Model):
             models.Index(fields=["recipient", "due_at"], condition=models.Q(state="waiting"), name="told_waiting"),
             models.Index(fields=["recipient", "sent_at"], name="told_sent"),
             models.Index(fields=["finding"], name="told_of_finding"),
+            models.Index(fields=["event"], name="told_event"),
         )
 
 

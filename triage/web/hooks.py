@@ -27,12 +27,12 @@ def hook(request: HttpRequest, name: str) -> HttpResponse:
     except RequestDataTooBig:
         return HttpResponse(status=413)
     try:
-        stored = inbox.receive(name=name, headers=request.headers, body=body, at=now())
+        received = inbox.receive(name=name, headers=request.headers, body=body, at=now())
     except NotFound:
         return HttpResponse(status=404)
     except Forged as reason:
         logger.warning("refused a delivery to %s: %s", name, reason)
         return HttpResponse(status=401)
-    if stored is not None:
+    if received.fresh:
         nudge("read_inbox")
-    return HttpResponse(status=200)
+    return HttpResponse(received.reply, content_type="text/plain", status=200)

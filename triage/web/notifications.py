@@ -1,0 +1,73 @@
+"""Who is told what, where and when; and what was told last week."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils.timezone import now
+from django.utils.translation import gettext
+from django.views.decorators.http import require_http_methods, require_safe
+
+from triage.domain.access import Right
+from triage.domain.errors import NotFound, TriageError
+from triage.domain.notifications import preferring
+from triage.domain.notifications.preferring import Wish
+from triage.domain.notifications.recipients import named_ways
+from triage.models import Subject, Team
+from triage.web.middleware import status_code
+from triage.web.requests import PageRequest, needs
+
+
+@require_safe
+@needs(Right.VIEW)
+def notification_list(request: PageRequest) -> HttpResponse:
+    names = {f"team:{team.pk}": team.name for team in Team.objects.all()}
+    told = [(names.get(name, name), rows) for name, rows in preferring.lately(at=now()).items()]
+    rows = [(team, reached, _may(request, team)) for team, reached in preferring.reached()]
+    return render(request, "triage/notifications/list.html", {"rows": rows, "told": told})
+
+
+@require_http_methods(["GET", "POST"])
+@needs(Right.VIEW)
+def notification_form(request: PageRequest, slug: str) -> HttpResponse:
+    """`slug`: of a team, or `everybody`. Fields: those of a Wish."""
+    team = Team.objects.filter(slug=slug).first()
+    if team is None and slug != "everybody":
+        raise NotFound("There is no such page.")
+    shown: dict[str, Any] = {"error": None}
+    status = 200
+    wish = preferring.wish_of(team)
+    if request.method == "POST":
+        wish = _wish(request.POST)
+        try:
+            preferring.put(team=team, wish=wish, actor=request.actor, at=now())
+        except TriageError as error:
+            shown["error"], status = error.text, status_code(error)
+        else:
+            messages.success(request, gettext("Kept."))
+            return redirect("notifications")
+    shown |= {
+        "team": team, "slug": slug, "wish": wish, "ways": named_ways(), "may_change": _may(request, team),
+        "subjects": [(value, label, wish.subjects is None or value in wish.subjects) for value, label in Subject.choices],
+        "languages": (("fr", "Français"), ("en", "English")),
+    }  # fmt: skip
+    return render(request, "triage/notifications/form.html", shown, status=status)
+
+
+def _may(request: PageRequest, team: Team | None) -> bool:
+    return request.actor.may(Right.CLAIM, team=team.pk) if team else request.actor.may(Right.ADMINISTER)
+
+
+def _wish(said: QueryDict) -> Wish:
+    def hour(name: str) -> int | None:
+        typed = said.get(name, "")
+        return int(typed) if typed.isdecimal() and len(typed) < 4 else None
+
+    chosen = tuple(value for value in Subject.values if value in said.getlist("subjects"))
+    return Wish(
+        connection=said.get("connection", "")[:80], address=said.get("address", "").strip()[:200],
+        subjects=None if len(chosen) == len(Subject.values) else chosen, language=said.get("language", "")[:5],
+        time_zone=said.get("time_zone", "").strip()[:60], digest_hour=hour("digest_hour"), quiet_from=hour("quiet_from"),
+        quiet_until=hour("quiet_until"), weekends={"yes": True, "no": False}.get(said.get("weekends", "")), hourly=hour("hourly"),
+    )  # fmt: skip
