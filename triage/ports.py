@@ -308,7 +308,7 @@ class Setting:
     """One thing that a connection of this kind is configured with. A plugin's `SETTINGS` are what forms, files and the CLI ask for.
 
     `secret`: kept encrypted, given as `env:NAME` or typed once, never shown. `choices`: nothing else is allowed. `many`: lines of
-    `name=value`, which the plugin gets as a mapping. `team`: a team may have its own value.
+    `name=value`, which the plugin gets as a mapping. `team`: a team may have its own value. `seldom`: few need it.
     """
 
     name: str
@@ -320,6 +320,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     many: bool = False
     team: bool = False
+    seldom: bool = False
 
 
 # What a plugin is called with: its settings by name, secrets among them. Those with `many` are mappings, all others are text.

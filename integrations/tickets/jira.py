@@ -45,20 +45,20 @@ SETTINGS = (
     Setting("issue_type", _("Issue type"), default="Task", team=True),
     Setting(
         "priorities", _("Priorities"), _("Lines of severity=priority, such as critical=Highest. Else by their names and order."),
-        many=True, team=True,
-    ),
+        many=True, team=True, seldom=True),
     Setting(
         "fields", _("Further fields"),
         _("Lines of field=value, by id or name. {severity}, {due}, {team}, {account}, {check}, {link}, {title} are filled in."),
-        many=True, team=True,
+        many=True, team=True, seldom=True),
+    Setting("labels", _("Further labels"), team=True, seldom=True),
+    Setting(
+        "security_level", _("Security level"), _("Its id. Without it no ticket is opened, if one is configured."), team=True, seldom=True,
     ),
-    Setting("labels", _("Further labels"), team=True),
-    Setting("security_level", _("Security level"), _("Its id. Without it no ticket is opened, if one is configured."), team=True),
-    Setting("resolution", _("Resolution of closed tickets"), _("Where the workflow asks for one.")),
-    Setting("done_transition", _("Transition to done"), _("Preferred where several lead there.")),
-    Setting("declined", _("Resolutions that mean “won't do”"), _("Separated by commas, beside the usual ones.")),
+    Setting("resolution", _("Resolution of closed tickets"), _("Where the workflow asks for one."), seldom=True),
+    Setting("done_transition", _("Transition to done"), _("Preferred where several lead there."), seldom=True),
+    Setting("declined", _("Resolutions that mean “won't do”"), _("Separated by commas, beside the usual ones."), seldom=True),
     Setting("webhook_secret", _("Secret of the webhook"), secret=True),
-    Setting("webhook_secret_old", _("The secret before"), _("Also accepted while it is being changed."), secret=True),
+    Setting("webhook_secret_old", _("The secret before"), _("Also accepted while it is being changed."), secret=True, seldom=True),
 )  # fmt: skip
 
 SEEN = "status,resolution,assignee,updated,labels,project"

@@ -11,7 +11,22 @@ from playwright.sync_api import expect
 from tests import reports
 from tests.factories import change, finding, person, team
 from triage.domain import connections, sign_in
-from triage.models import CodePlace, CodeStream, Control, Scan, ScanProgress, ScanWarning, Severity, Status, Ticket, Verification
+from triage.models import (
+    Alarm,
+    CodePlace,
+    CodeStream,
+    Connection,
+    Control,
+    OutboxMessage,
+    Scan,
+    ScanProgress,
+    ScanWarning,
+    Severity,
+    Status,
+    Ticket,
+    Told,
+    Verification,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -62,6 +77,7 @@ def estate(tess):
     )
     ticket = Ticket.objects.create(connection=connections.default_tickets(at), group_key="x", mark="cspm-x", created_at=at)
     ticket.items.create(finding=worst, added_at=at)
+    outside(at, ticket)
     for number, level in enumerate((Severity.HIGH, Severity.MEDIUM, Severity.LOW, Severity.INFORMATIONAL)):
         finding(
             bucket=f"bucket-{number}",
@@ -112,6 +128,31 @@ def estate(tess):
     return worst
 
 
+def outside(at, ticket):
+    """Two connections, one of them in trouble, and what goes through them."""
+    jira = Connection.objects.create(
+        kind="tickets", plugin="jira", name="jira", options={"server": "https://acme.atlassian.net", "project": "OPS"},
+        secrets={"token": "env:JIRA_TOKEN"}, state="refused", state_reason="401: the sign-in does not hold", created_at=at, tested_at=at,
+        probes=[{"what": {"message": "It answers", "params": {}}, "passed": True, "said": None},
+                {"what": {"message": "Sign-in", "params": {}}, "passed": False, "said": {"message": "401", "params": {}}}],
+    )  # fmt: skip
+    Connection.objects.create(
+        kind="notifiers",
+        plugin="slack",
+        name="slack",
+        options={"channel": "C1SECURITY"},
+        secrets={"token": "env:SLACK"},
+        created_at=at,
+    )
+    Alarm.objects.create(connection=jira, kind="refused", detail="401: the sign-in does not hold", raised_at=at, times=7)
+    for number, state in enumerate(("sent", "pending", "parked", "dead")):
+        OutboxMessage.objects.create(
+            connection=jira, key=f"k{number}", verb="create", lane=f"ticket:{ticket.mark}", payload={"ticket": ticket.pk}, state=state,
+            attempts=number, due_at=at, created_at=at, sent_at=at, actor="user:1", last_answer="OPS-1 To Do" if state == "sent" else "500",
+        )  # fmt: skip
+    Told.objects.create(recipient="role:security", event="unowned:1", subject="unowned", at=at, due_at=at, content={"count": 3})
+
+
 def scan(at, **columns):
     values = {
         "state": "done",
@@ -139,6 +180,7 @@ PAGES = (
     "/triage", "/triage?selected={worst}", "/triage?q=severity:hihg", "/triage?q=zzz", "/triage?q=is:open+is:unowned", "/findings/{worst}",
     "/findings/{code}", "/findings/999", "/scans", "/scans/{done}", "/scans/{running}", "/scans/{failed}", "/scans/{duplicate}", "/import",
     "/unowned", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/audit", "/exceptions", "/exceptions/request?finding={worst}",
+    "/connections", "/connections/jira", "/deliveries", "/notifications", "/notifications/everybody",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ BREAKS_AT = 5
 SHORTEST_BREAK, LONGEST_BREAK = timedelta(seconds=60), timedelta(minutes=15)
 ASKED_AGAIN = timedelta(minutes=15)  # whether a refused sign-in holds again
 LONGEST_VALUE = 4000
-GROUPS = ("owner check account", "owner check", "owner asset", "finding")
+GROUPS = (_("owner check account"), _("owner check"), _("owner asset"), _("finding"))
 # What each connection of a kind has beside its plugin's own settings.
 COMMON = {
     "tickets": (
@@ -110,22 +110,26 @@ class Wanted:
     off: bool = False
 
 
-def put(wanted: Wanted, *, actor: Actor, at: datetime, log: Recording | None = None) -> Connection:
+def put(wanted: Wanted, *, actor: Actor, at: datetime) -> Connection:
     """Make it, or change the one of that name; what waited for configuration waits no longer. Raises Invalid, NotAllowed."""
     actor.demand(Right.ADMINISTER)
+    with recording(actor=actor.name, at=at, door=actor.door) as log:
+        return write(wanted, log=log, at=at)
+
+
+def write(wanted: Wanted, *, log: Recording, at: datetime) -> Connection:
+    """As `put`, inside of a recording."""
     known = _settings(wanted.kind, wanted.plugin)
-    if log is None:
-        with recording(actor=actor.name, at=at, door=actor.door) as opened:
-            return put(wanted, actor=actor, at=at, log=opened)
     found = Connection.objects.select_for_update().filter(name=wanted.name).first()
     if found is not None and (found.kind, found.plugin) != (wanted.kind, wanted.plugin):
         raise Invalid(_("“%(name)s” is a connection to something else. Choose another name."), name=wanted.name)
     connection = found or Connection(name=wanted.name, kind=wanted.kind, plugin=wanted.plugin, created_at=at)
     before = described(connection) if found else None
     plain, kept = _checked(wanted.given, known)
+    kept_teams = connection.options.get("teams", {})
     connection.options = {**{k: v for k, v in connection.options.items() if k != "teams"}, **plain}
     connection.options = {name: value for name, value in connection.options.items() if value not in ("", {})}
-    teams = wanted.teams if wanted.teams is not None else (found.options.get("teams", {}) if found else {})
+    teams = wanted.teams if wanted.teams is not None else kept_teams
     if teams:
         connection.options["teams"] = {slug: _of_team(slug, given, known) for slug, given in teams.items()}
     connection.secrets = {name: value for name, value in {**connection.secrets, **kept}.items() if value}
@@ -155,6 +159,14 @@ def put(wanted: Wanted, *, actor: Actor, at: datetime, log: Recording | None = N
     after = described(connection) | ({"secrets": sorted(kept)} if kept else {})
     log.tell("connection", connection.pk, "changed" if found else "made", before=before, after=after)
     return connection
+
+
+def check(wanted: Wanted) -> None:
+    """Raises Invalid for a plugin, settings or teams that cannot be."""
+    known = _settings(wanted.kind, wanted.plugin)
+    _checked(wanted.given, known)
+    for slug, given in (wanted.teams or {}).items():
+        _of_team(slug, given, known)
 
 
 def _settings(kind: str, plugin: str) -> tuple[Setting, ...]:

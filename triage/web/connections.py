@@ -112,9 +112,12 @@ def _form(request: PageRequest, found: Connection) -> HttpResponse:
             messages.success(request, gettext("%(name)s is kept, and tested now.") % {"name": kept.name})
             return redirect("connection", kept.name)
     plugin = connections.plugin_of(found)
+    fields = [_field(setting, found, request.POST) for setting in connections.settings_of(found)]
+    seldom = [field for field in fields if field["setting"].seldom]
     shown |= {
         "connection": found, "label": plugin.LABEL, "host": deliveries.host_of(found) if found.pk else "",
-        "fields": [_field(setting, found, request.POST) for setting in connections.settings_of(found)],
+        "fields": fields, "seldom": seldom,
+        "seldom_used": any(field["team"] or field["kept"] or found.options.get(field["setting"].name) for field in seldom),
         "disclosures": Disclosure.choices, "hears": hasattr(plugin, "hear"),
         "may_change": request.actor.may(Right.ADMINISTER),
         "hook": request.build_absolute_uri(reverse("hook", args=[found.name])) if found.pk else "",

@@ -14,7 +14,7 @@ from triage.domain.errors import NotFound, TriageError
 from triage.domain.notifications import preferring
 from triage.domain.notifications.preferring import Wish
 from triage.domain.notifications.recipients import named_ways
-from triage.models import Subject, Team
+from triage.models import Connection, Subject, Team
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, needs
 
@@ -23,6 +23,9 @@ from triage.web.requests import PageRequest, needs
 @needs(Right.VIEW)
 def notification_list(request: PageRequest) -> HttpResponse:
     names = {f"team:{team.pk}": team.name for team in Team.objects.all()}
+    names |= {f"lead:{team.pk}": gettext("Lead of %(team)s") % {"team": team.name} for team in Team.objects.all()}
+    names |= {"role:security": gettext("Security"), "role:admin": gettext("Administrators")}
+    names |= {f"sink:{way.pk}": way.name for way in Connection.objects.filter(kind="notifiers")}
     told = [(names.get(name, name), rows) for name, rows in preferring.lately(at=now()).items()]
     rows = [(team, reached, _may(request, team)) for team, reached in preferring.reached()]
     return render(request, "triage/notifications/list.html", {"rows": rows, "told": told})

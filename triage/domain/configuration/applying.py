@@ -15,6 +15,7 @@ from triage.domain.configuration.accounts import Accounts
 from triage.domain.configuration.applications import ApplicationsSection
 from triage.domain.configuration.calendars import Calendars
 from triage.domain.configuration.checks import Checks
+from triage.domain.configuration.connections import Connections
 from triage.domain.configuration.document import Document, compose, is_null
 from triage.domain.configuration.rules import OwnerRules
 from triage.domain.configuration.sections import Change, Section
@@ -29,7 +30,7 @@ from triage.models import Account, Calendar, OwnerRule, Team
 VERSION = "1"
 # In the order in which they are written: what is referred to comes first.
 SECTIONS: tuple[Section, ...] = (
-    Teams(), Accounts(), ApplicationsSection(), OwnerRules(), Calendars(), SlaPolicies(), Checks(),
+    Teams(), Accounts(), ApplicationsSection(), OwnerRules(), Calendars(), SlaPolicies(), Checks(), Connections(),
 )  # fmt: skip
 OF_OWNERS = frozenset({"teams", "accounts", "applications", "owner_rules"})  # sections that decide who owns what
 LOCK = 0x636F6E666967  # advisory lock: two files are applied one after the other

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import connections
@@ -92,10 +92,9 @@ def reached() -> list[tuple[Team | None, Recipient]]:
 
 def lately(*, at: datetime, days: int = 7) -> Mapping[str, Sequence[tuple[str, str, int, int]]]:
     """What each recipient was told in these days, or was not: (subject, state, things, messages), by recipient."""
-    rows = (
-        Told.objects.filter(at__gt=at - timedelta(days=days)).values("recipient", "subject", "state")
-        .annotate(things=Count("pk"), messages=Count("message", distinct=True)).order_by("recipient", "subject", "state")
-    )  # fmt: skip
+    told = Told.objects.filter(at__gt=at - timedelta(days=days)).values("recipient", "subject", "state")
+    sent = Count("message", filter=~Q(message=""), distinct=True)
+    rows = told.annotate(things=Count("pk"), messages=sent).order_by("recipient", "subject", "state")
     found: dict[str, list[tuple[str, str, int, int]]] = defaultdict(list)
     for row in rows:
         subject, state = str(Subject(row["subject"]).label), str(Told.State(row["state"]).label)
