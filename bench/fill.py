@@ -127,10 +127,12 @@ STATEMENTS = (
             'src/' || {pick(WORDS, "id")} || '/' || {pick(NOUNS, "id")} || '_' || id % 500 || '.tf',
             id % 900, 0, 0, 0, '', '', '', '', '', '[]', '', 0, '[]'
         FROM triage_finding WHERE account_id IN (SELECT id FROM triage_account WHERE provider = 'code')""",
-    """INSERT INTO triage_connection (id, kind, plugin, name, options, state, failures, created_at)
-        VALUES (1, 'tickets', 'files', 'files', '{}', 'ready', 0, now())""",
-    """INSERT INTO triage_ticket (id, connection_id, group_key, mark, state, remote_id, key, url, category, remote_status, created_at)
-        SELECT i, 1, i, i, CASE WHEN i % 5 = 0 THEN 'closed' ELSE 'live' END, i, 'SEC-' || i, '', '', '', now()
+    """INSERT INTO triage_connection
+        (kind, plugin, name, options, secrets, probes, disclosure, per_second, state, state_reason, failures, created_at)
+        VALUES ('tickets', 'files', 'files', '{}', '{}', '[]', 'full', 100, 'ready', '', 0, now())""",
+    """INSERT INTO triage_ticket (connection_id, group_key, mark, state, remote_id, key, url, category, remote_status, remote_assignee,
+        severity, missing, created_at)
+        SELECT 1, i, i, CASE WHEN i % 5 = 0 THEN 'closed' ELSE 'live' END, i, 'SEC-' || i, '', '', '', '', 0, 0, now()
         FROM generate_series(1, 2000) i""",
     """INSERT INTO triage_ticketitem (ticket_id, finding_id, added_at)
         SELECT 1 + id % 2000, id, now() FROM triage_finding WHERE id % 50 = 0""",

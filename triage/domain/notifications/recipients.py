@@ -34,6 +34,7 @@ class Recipient:
     quiet_until: int = 8
     weekends: bool = False
     hourly: int = 5
+    team: str = ""  # its name, where the place is not its own
 
     @property
     def is_sink(self) -> bool:
@@ -108,13 +109,14 @@ class Recipients:
             email = self._leads.get(team.pk, "")
             own = self._of_user.get(email.casefold())
             reached = self._wanting(base, own) if own else base
-            return replace(reached, to=(own.address if own and own.address else email) or base.to, instead=base.to)
+            to = own.address if own and own.address else email
+            return replace(reached, to=to or base.to, instead=base.to, team=team.name)
         own = self._of_team.get(team.pk)
         reached = self._wanting(base, own) if own else base
         address = own.address if own and own.address else team.email
         if not address and reached.connection is not None and reached.connection.plugin == "email":
             address = self._leads.get(team.pk, "")
-        return replace(reached, to=address or base.to, instead=base.to)
+        return replace(reached, to=address or base.to, instead=base.to, team="" if address else team.name)
 
     def _base(self, name: str) -> Recipient:
         way = self._default

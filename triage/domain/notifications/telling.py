@@ -174,8 +174,9 @@ def notice_of(batch: Batch, at: datetime) -> Notice:
     rows = _rows(batch, findings, disclosure, recipient)
     severity = max((row.severity for row in batch.told), default=0)
     only = findings.get(numbers[0]) if count == 1 and numbers else None
+    title = (f"{recipient.team}: " if recipient.team else "") + _title(batch, count)
     return Notice(
-        key=_key(batch), to=recipient.to, title=_title(batch, count), text=_text(batch, recipient),
+        key=_key(batch), to=recipient.to, title=title, text=_text(batch, recipient),
         rows=tuple(rows[:ROWS]), more=_more(count, len(rows)), url=_address(batch, only),
         severity=PortSeverity(severity or 1), buttons=_buttons(only, first, recipient), about=_about(first, only),
         at=at, facts=_facts(batch, recipient),
