@@ -13,7 +13,7 @@ from django.utils.timezone import now
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from triage.domain import connections, coverage, evidence, inbox, ingest, outbox, risk, tickets, verification
+from triage.domain import check_catalogue, connections, coverage, evidence, inbox, ingest, outbox, risk, tickets, verification
 from triage.domain.access import worker
 from triage.domain.audit import recording
 from triage.domain.exceptions import keeping
@@ -146,12 +146,19 @@ def grow_older() -> None:
     coverage.look(at=at)
 
 
+def follow_overrides() -> None:
+    """What a severity of our own changes in large checks, chunk by chunk."""
+    while check_catalogue.follow(at=alive()):
+        pass
+
+
 def tidy() -> None:
     """What an import leaves for later: words to search by, counters to add up, reports to compress."""
     while words.index_assets():
         pass
     facets.fold_counters()
     evidence.compress_older(than=now() - READ_FOR)
+    follow_overrides()
     inbox.forget(at=now())
 
 

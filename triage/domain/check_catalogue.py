@@ -13,11 +13,11 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import risk, sla
-from triage.domain.access import Actor, Right
+from triage.domain.access import Actor, Right, worker
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid, NotFound
 from triage.domain.ownership.chain import keep_imports_out
-from triage.domain.sets import CHUNK, chunks
+from triage.domain.sets import CHUNK
 from triage.models import (
     Check,
     CheckControl,
@@ -123,11 +123,25 @@ def put(row: Check, saying: Saying, *, log: Recording, at: datetime) -> None:
         return
     for name in before:
         setattr(row, name, getattr(saying, name))
-    row.save(update_fields=list(before))
+    if "override" in before:
+        row.following = 0
+    row.save(update_fields=[*before, "following"])
     log.tell("check", row.pk, "changed", before=before, after={name: getattr(row, name) for name in before})
     if "override" in before:
         log.because(f"check {row.key}: {saying.override_reason or 'the severity of the scanner'}"[:500])
-        _follow(row.pk, at=at)
+        _follow(row, at=at)
+
+
+def follow(*, at: datetime) -> int:
+    """What is left to do of overrides, by a worker: a chunk of each check in a transaction of its own; how many findings were seen."""
+    seen = 0
+    for number in list(Check.objects.filter(following__isnull=False).order_by("pk").values_list("pk", flat=True)):
+        with recording(actor=worker().name, at=at, door=worker().door) as log:
+            row = Check.objects.select_for_update().get(pk=number)
+            if row.following is not None:
+                log.because(f"check {row.key}: {row.override_reason or 'the severity of the scanner'}"[:500])
+                seen += _follow(row, at=at)
+    return seen
 
 
 def check(saying: Saying) -> None:
@@ -149,21 +163,27 @@ def _is_address(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.netloc) and text.isprintable()
 
 
-def _follow(check: int, *, at: datetime) -> None:
-    """The check's findings take its severity, or the scanner's again; dates and scores follow."""
-    rows = Finding.objects.filter(check_ref=check).order_by("pk").values_list("pk", flat=True)
-    for ids in chunks(rows.iterator(chunk_size=CHUNK)):
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "WITH locked AS MATERIALIZED (SELECT id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE)"
-                " UPDATE triage_finding f SET severity = coalesce(c.override, f.scanner_severity), changed_at = %s"
-                " FROM locked l, triage_check c WHERE f.id = l.id AND c.id = f.check_id"
-                " AND f.severity <> coalesce(c.override, f.scanner_severity) RETURNING f.id",
-                [ids, at],
-            )
-            changed = [number for (number,) in cursor.fetchall()]
-        sla.recompute(changed, at=at)
-        risk.rescore(changed, at=at)
+def _follow(row: Check, *, at: datetime) -> int:
+    """The next chunk of the check's findings takes its severity, or the scanner's again; dates and scores follow. How many were seen.
+
+    Inside a recording, under the check's row lock. A large check is not rewritten in a request: `follow` does the rest.
+    """
+    after = row.following or 0
+    ids = list(Finding.objects.filter(check_ref=row, pk__gt=after).order_by("pk").values_list("pk", flat=True)[:CHUNK])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH locked AS MATERIALIZED (SELECT id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE)"
+            " UPDATE triage_finding f SET severity = coalesce(c.override, f.scanner_severity), changed_at = %s"
+            " FROM locked l, triage_check c WHERE f.id = l.id AND c.id = f.check_id"
+            " AND f.severity <> coalesce(c.override, f.scanner_severity) RETURNING f.id",
+            [ids, at],
+        )
+        changed = [number for (number,) in cursor.fetchall()]
+    sla.recompute(changed, at=at)
+    risk.rescore(changed, at=at)
+    row.following = ids[-1] if len(ids) == CHUNK else None
+    row.save(update_fields=["following"])
+    return len(ids)
 
 
 def controls_of(check: int) -> list[tuple[str, str, bool]]:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_noop as _
 from triage.domain import access
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
+from triage.domain.errors import Invalid, NotFound
 from triage.models import TO_FIX, Account, Counter, Environment, Presence, ScanScope
 
 LATELY = timedelta(days=7)
@@ -111,3 +112,22 @@ def _state(account: Account, scans: Sequence[Scanned], at: datetime, lately: tim
     if any(scan.whole and scan.whole >= at - lately for scan in scans):
         return Coverage.FRESH
     return Coverage.PARTIAL if any(scan.newest >= at - lately for scan in scans) else Coverage.STALE
+
+
+def scope(*, account: int, in_scope: bool, reason: str, actor: Actor, at: datetime) -> Account:
+    """Take an account out of scope, which needs a reason, or into it again. Raises NotAllowed, NotFound, Invalid."""
+    actor.demand(Right.CONFIGURE)
+    reason = "" if in_scope else reason.strip()[:300]
+    if not in_scope and not reason:
+        raise Invalid(_("Say why the account is out of scope."))
+    with recording(actor=actor.name, at=at, door=actor.door, reason=reason) as log:
+        row = Account.objects.select_for_update().filter(pk=account).first()
+        if row is None:
+            raise NotFound(_("There is no such account."))
+        before = {"in_scope": row.in_scope, "scope_reason": row.scope_reason}
+        after = {"in_scope": in_scope, "scope_reason": reason}
+        if before != after:
+            row.in_scope, row.scope_reason = in_scope, reason
+            row.save(update_fields=["in_scope", "scope_reason"])
+            log.tell("account", row.pk, "changed", before=before, after=after, reason=reason)
+    return row

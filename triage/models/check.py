@@ -49,6 +49,7 @@ class Check(models.Model):
     override_reason = models.CharField(max_length=500, db_default="")
     runbook = models.CharField(max_length=1000, db_default="")
     guard = models.CharField(max_length=1000, db_default="")
+    following = models.BigIntegerField(null=True)
     controls = models.ManyToManyField(Control, through="CheckControl", related_name="checks")
     digest = models.BinaryField(max_length=16)
     words = SearchVectorField(null=True)

@@ -3,10 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.timezone import now
-from django.views.decorators.http import require_http_methods
+from django.utils.translation import gettext
+from django.views.decorators.http import require_http_methods, require_POST
 
 from triage.domain import coverage, directories
 from triage.domain.access import Right
@@ -52,3 +54,19 @@ def accounts(request: PageRequest) -> HttpResponse:
     shown["rows"] = [(row, open_of(account=row.account.uid)) for row in rows]
     shown["gaps"] = sum(row.state in (Coverage.NEVER, Coverage.STALE) for row in rows)
     return render(request, "triage/accounts/list.html", shown, status=status)
+
+
+@require_POST
+@needs(Right.CONFIGURE)
+def account_scope(request: PageRequest, number: int) -> HttpResponse:
+    """Fields: `reason`, and one of `out`, `in`."""
+    try:
+        row = coverage.scope(
+            account=number, in_scope="in" in request.POST, reason=request.POST.get("reason", ""), actor=request.actor, at=now()
+        )
+    except TriageError as error:
+        messages.error(request, gettext(error.text.message) % error.text.params)
+    else:
+        said = gettext("%(account)s is in scope.") if row.in_scope else gettext("%(account)s is out of scope.")
+        messages.success(request, said % {"account": row})
+    return redirect("accounts")

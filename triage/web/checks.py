@@ -14,7 +14,7 @@ from triage.domain.errors import TriageError
 from triage.models import Severity
 from triage.web.filters import open_of
 from triage.web.middleware import status_code
-from triage.web.requests import PageRequest, needs
+from triage.web.requests import PageRequest, needs, nudge
 
 LEVELS = frozenset(str(level.value) for level in Severity)
 
@@ -41,6 +41,7 @@ def check(request: PageRequest, number: int) -> HttpResponse:
                 int(override) if override in LEVELS else None, said["override_reason"][:500], said["runbook"], said["guard"]
             )
             check_catalogue.say(check=number, saying=saying, actor=request.actor, at=now())
+            nudge("follow_overrides")
             messages.success(request, gettext("Saved; the findings of the check follow."))
             return redirect("check", number)
         except TriageError as failure:

@@ -46,6 +46,7 @@ urlpatterns = [
     path("findings/<finding:number>/ticket", findings.finding_ticket, name="finding-ticket"),
     path("findings/<finding:number>/clock", findings.finding_clock, name="finding-clock"),
     path("accounts", accounts.accounts, name="accounts"),
+    path("accounts/<int:number>/scope", accounts.account_scope, name="account-scope"),
     path("audit", audit.audit, name="audit"),
     path("checks", checks.checks, name="checks"),
     path("checks/<int:number>", checks.check, name="check"),

@@ -134,3 +134,38 @@ def test_pages_and_command_line(client):
     assert (check.override, check.runbook) == (None, "https://wiki/s3")
     with pytest.raises(CommandError, match="names 0 checks"):
         call_command("checks", "set", "nothing", stdout=output)
+
+
+@pytest.mark.django_db
+def test_a_large_check_is_rewritten_by_the_worker_chunk_by_chunk(monkeypatch):
+    monkeypatch.setattr(check_catalogue, "CHUNK", 2)
+    report(names=("one", "two", "three", "four", "five"))
+    check = Check.objects.get()
+    check_catalogue.say(check=check.pk, saying=LOWER, actor=ME, at=DAY)
+    assert Finding.objects.filter(severity=2).count() == 2
+    assert check_catalogue.follow(at=DAY) == 2
+    assert check_catalogue.follow(at=DAY) == 1
+    assert check_catalogue.follow(at=DAY) == 0
+    assert set(Finding.objects.values_list("severity", flat=True)) == {2}
+    assert Event.objects.filter(kind="severity", reason__contains="behind the gateway").count() == 5
+
+
+@pytest.mark.django_db
+def test_an_account_leaves_the_scope_with_a_reason_and_comes_back(client):
+    report()
+    account = Finding.objects.get().account
+    client.force_login(person("root@example.com", "administrator"))
+    address = f"/accounts/{account.pk}/scope"
+    assert client.post(address, {"out": "1", "reason": " "}).status_code == 302
+    account.refresh_from_db()
+    assert account.in_scope
+    client.post(address, {"out": "1", "reason": "a sandbox"})
+    account.refresh_from_db()
+    assert (account.in_scope, account.scope_reason) == (False, "a sandbox")
+    assert "a sandbox" in client.get("/accounts").content.decode()
+    call_command("estate", "scope", account.uid, "--in", stdout=StringIO())
+    account.refresh_from_db()
+    assert account.in_scope
+    assert Event.objects.filter(subject="account", kind="changed").count() == 2
+    client.force_login(person("vic@example.com", "viewer"))
+    assert client.post(address, {"out": "1", "reason": "no"}).status_code == 403

@@ -16,7 +16,7 @@ from triage.domain.access import Right
 from triage.domain.coverage import Coverage
 from triage.management.base import GATE_FAILED, USAGE, TriageCommand
 from triage.management.commands.owner import moment
-from triage.models import Application
+from triage.models import Account, Application
 
 
 class Command(TriageCommand):
@@ -38,6 +38,12 @@ class Command(TriageCommand):
         covered.add_argument(
             "--gaps", action="store_true", help=_("only accounts in scope that nobody scanned lately; exit with 1 if any")
         )
+        scoped = verbs.add_parser("scope", help=_("take an account out of scope, with a reason, or in again"))
+        scoped.add_argument("account", metavar="UID")
+        way = scoped.add_mutually_exclusive_group(required=True)
+        way.add_argument("--in", dest="in_scope", action="store_true", help=_("into scope"))
+        way.add_argument("--out", metavar="REASON", help=_("out of scope, and why"))
+        self.add_role(scoped)
         listed = verbs.add_parser("applications", help=_("applications with their assets and open findings"))
         for verb in (taken, threats, covered, listed):
             verb.add_argument("--json", action="store_true", help=_("one JSON object a line"))
@@ -45,6 +51,18 @@ class Command(TriageCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         getattr(self, f"_{options['verb']}")(options)
+
+    def _scope(self, options: dict[str, Any]) -> None:
+        rows = list(Account.objects.filter(uid=options["account"])[:2])
+        if len(rows) != 1:
+            raise CommandError(
+                gettext("There is no account “%(uid)s”, or more than one.") % {"uid": options["account"]}, returncode=USAGE
+            )
+        row = coverage.scope(
+            account=rows[0].pk, in_scope=options["in_scope"], reason=options["out"] or "", actor=self.actor(options), at=self.at()
+        )
+        said = gettext("%(account)s is in scope.") if row.in_scope else gettext("%(account)s is out of scope.")
+        self.say(said % {"account": row})
 
     def _import(self, options: dict[str, Any]) -> None:
         done = directories.take_in(
