@@ -156,6 +156,7 @@ FILE_UPLOAD_TEMP_DIR = str(paths.folder(CSPM_HOME, "uploads"))
 REPORT_MAX_BYTES = env.int("CSPM_REPORT_MAX_BYTES", default=4 * 2**30)
 EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
 TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
+METRICS_TOKEN = env.str("CSPM_METRICS_TOKEN", default="")
 # The first start imports three weeks of a simulated account, unless this says no.
 DEMO = env.bool("CSPM_DEMO", default=True)
 

@@ -438,3 +438,49 @@ def test_pagerduty_is_for_critical_deadlines_that_were_missed(world, receiver):
 def test_forged_is_an_error_of_the_port():
     assert issubclass(Forged, Exception)
     assert AT < MONDAY
+
+
+# --- over, quieter, counted ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_over_is_said_where_it_was_told_and_its_buttons_go(world, slack, receiver):
+    world.slack(slack)
+    world.connect("pager", "pagerduty", routing_key="R0UTING", base_url=receiver.address, allow_private="yes")
+    row = finding(owner=routed("web", "C1WEB"), severity=5)
+    late(row, at=world.clock.at)
+    world.work()
+    change(row, at=world.clock.at, status="verified", grade="proof", settled_at=world.clock.at)
+    for _look in range(3):
+        world.work(minutes=1)
+    first, second = slack.messages
+    assert second["thread_ts"] == first["ts"]
+    assert "proven fixed" in second["text"]
+    assert first["edited"]
+    assert [block["type"] for block in first["blocks"]].count("actions") == 0
+    assert receiver.incidents == {f"cspm-{row}": ["trigger", "resolve"]}
+
+
+def test_one_click_makes_it_quieter(world, client):
+    world.connect("mail", "email")
+    web = team("web")
+    web.email = "web@acme.example"
+    web.save()
+    late(finding(owner=web), at=world.clock.at)
+    world.work()
+    address = mail.outbox[0].extra_headers["List-Unsubscribe"].strip("<>").partition("8000")[2]
+    assert "web" in client.get(address).content.decode().lower()
+    assert Preference.objects.count() == 0
+    assert client.post(address, {"List-Unsubscribe": "One-Click"}).status_code == 200
+    assert sorted(Preference.objects.get(team=web).subjects) == ["breach", "new"]
+    assert client.post(address + "x").status_code == 400
+
+
+def test_numbers_are_for_whoever_has_the_token(world, client, settings):
+    world.connect("mail", "email")
+    late(finding(owner=team("web")), at=world.clock.at)
+    world.work()
+    assert client.get("/metrics").status_code == 404
+    settings.METRICS_TOKEN = "numbers"
+    assert client.get("/metrics", headers={"Authorization": "Bearer other"}).status_code == 404
+    told = client.get("/metrics", headers={"Authorization": "Bearer numbers"}).content.decode()
+    assert 'cspm_outbox_messages{connection="mail",state="dead"}' in told

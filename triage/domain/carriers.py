@@ -130,10 +130,9 @@ class Notices:
     def send(self, message: OutboxMessage) -> str:
         notifier, options = _notifier(message), connections.options(message.connection)
         if message.verb == "edit":
-            thread = _thread(message)
-            if thread is not None and thread.remote and hasattr(notifier, "update"):
-                notifier.update(thread.remote, _notice(message, notifier, options), options)
-            return thread.remote if thread else ""
+            if hasattr(notifier, "update"):
+                notifier.update(message.payload["remote"], notice_of(message.payload["notice"]), options)
+            return ""
         return notifier.send(_notice(message, notifier, options), options)
 
     def look(self, message: OutboxMessage) -> str | None:

@@ -6,7 +6,7 @@ from django.db.models import Count, Q
 
 from triage.domain import connections
 from triage.domain.access import Actor, Right
-from triage.models import Connection, Disclosure, InboxDelivery, OutboxMessage
+from triage.models import Alarm, Connection, Disclosure, InboxDelivery, OutboxMessage
 
 SHOWN = 200
 State = OutboxMessage.State
@@ -65,3 +65,23 @@ def host_of(connection: Connection) -> str:
             return str(address).partition("://")[2].partition("/")[0].rpartition("@")[2] or str(address)
     defaults = {setting.name: setting.default for setting in connections.settings_of(connection)}
     return defaults.get("base_url", "").partition("://")[2].partition("/")[0]
+
+
+def metrics() -> str:
+    """Messages by connection and state, alarms that stand, in Prometheus' text format."""
+    states = (
+        OutboxMessage.objects.values_list("connection__name", "state")
+        .annotate(n=Count("pk"))
+        .order_by("connection__name", "state")
+    )
+    alarms = (
+        Alarm.objects.filter(resolved_at=None)
+        .values_list("connection__name", "kind")
+        .annotate(n=Count("pk"))
+        .order_by("connection__name", "kind")
+    )
+    lines = ["# HELP cspm_outbox_messages Messages to the outside.", "# TYPE cspm_outbox_messages gauge"]
+    lines += [f'cspm_outbox_messages{{connection="{name}",state="{state}"}} {count}' for name, state, count in states]
+    lines += ["# HELP cspm_alarms Connections that a person has to mend.", "# TYPE cspm_alarms gauge"]
+    lines += [f'cspm_alarms{{connection="{name}",kind="{kind}"}} {count}' for name, kind, count in alarms]
+    return "\n".join(lines) + "\n"

@@ -1,8 +1,12 @@
 """Whether the service can do its work: for load balancers and supervisors."""
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.crypto import constant_time_compare
+
+from triage.domain import deliveries
 
 
 @login_not_required
@@ -14,3 +18,12 @@ def health(_request: HttpRequest) -> JsonResponse:
     except DatabaseError:
         return JsonResponse({"database": False}, status=503)
     return JsonResponse({"database": True})
+
+
+@login_not_required
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Numbers for Prometheus, for whoever has CSPM_METRICS_TOKEN; without one configured there is no such page."""
+    given = request.headers.get("Authorization", "")
+    if not settings.METRICS_TOKEN or not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
+        return HttpResponse(status=404)
+    return HttpResponse(deliveries.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")

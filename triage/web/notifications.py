@@ -3,15 +3,17 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse, QueryDict
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 from django.utils.translation import gettext
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
 from triage.domain.access import Right
-from triage.domain.errors import NotFound, TriageError
-from triage.domain.notifications import preferring
+from triage.domain.errors import Invalid, NotFound, TriageError
+from triage.domain.notifications import preferring, quieting
 from triage.domain.notifications.preferring import Wish
 from triage.domain.notifications.recipients import named_ways
 from triage.models import Connection, Subject, Team
@@ -74,3 +76,17 @@ def _wish(said: QueryDict) -> Wish:
         time_zone=said.get("time_zone", "").strip()[:60], digest_hour=hour("digest_hour"), quiet_from=hour("quiet_from"),
         quiet_until=hour("quiet_until"), weekends={"yes": True, "no": False}.get(said.get("weekends", "")), hourly=hour("hourly"),
     )  # fmt: skip
+
+
+@csrf_exempt  # the link is signed, and a mail program has no cookie of ours
+@login_not_required
+@require_http_methods(["GET", "POST"])
+def quieter(request: HttpRequest, token: str) -> HttpResponse:
+    """What the link in an e-mail leads to: a page that asks, and by POST, which mail programs send by one click, does it."""
+    shown: dict[str, Any] = {"error": None, "done": request.method == "POST", "team": None}
+    status = 200
+    try:
+        shown["team"] = quieting.quiet(token, at=now()) if request.method == "POST" else quieting.of(token)
+    except Invalid as error:
+        shown["error"], status = error.text, 400
+    return render(request, "triage/notifications/quieter.html", shown, status=status)

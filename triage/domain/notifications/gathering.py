@@ -10,7 +10,7 @@ from django.db.models.functions import Cast, Concat
 
 from triage.domain.notifications.recipients import ADMIN, SECURITY, Recipients
 from triage.domain.sla.drafts import BREACH
-from triage.models import Alarm, Event, Severity, SlaNotice, Subject, Told
+from triage.models import Alarm, Event, Finding, Severity, SlaNotice, Subject, Told
 
 LATELY = timedelta(days=2)  # what is older when it is first seen here was told, or is stale
 AT_ONCE = 20_000
@@ -59,7 +59,7 @@ def of_scan(scan: int, *, at: datetime) -> int:
 
 def gather(*, at: datetime) -> int:
     """What clocks, exceptions and connections have to say; how many things were noted."""
-    return note([*_of_clocks(at), *_of_exceptions(at), *_of_alarms(at), *_unowned(at)])
+    return note([*_of_clocks(at), *_settled(at), *_of_exceptions(at), *_of_alarms(at), *_unowned(at)])
 
 
 def note(rows: Iterable[Told]) -> int:
@@ -69,7 +69,7 @@ def note(rows: Iterable[Told]) -> int:
     copies = [
         _told(sink.name, row.event, Subject(row.subject), at=row.at, due=row.at, severity=row.severity, urgent=True, finding=row.finding,
               thread=row.thread, content=row.content)
-        for sink in sinks for row in found if row.recipient != ADMIN and not row.recipient.startswith("lead:")
+        for sink in sinks for row in found if row.recipient.startswith(("team:", SECURITY))
     ]  # fmt: skip
     Told.objects.bulk_create([*found, *copies], ignore_conflicts=True, batch_size=2000)
     return len(found)
@@ -93,6 +93,22 @@ def _of_clocks(at: datetime) -> list[Told]:
             for whom in notice.tell
         ]  # fmt: skip
     return rows
+
+
+def _settled(at: datetime) -> list[Told]:
+    """Whoever was told that a finding is late or new hears that it is over, where they heard of it."""
+    settled = Finding.objects.filter(settled_at__gt=at - LATELY, is_open=False)
+    told = Told.objects.filter(subject__in=(Subject.BREACH, Subject.NEW), state=Told.State.SENT, finding__in=settled.values("pk"))
+    whens = dict(settled.filter(pk__in=told.values("finding")).values_list("pk", "settled_at"))
+    latest = {(row.recipient, row.finding): row for row in told.order_by("pk")}
+    return [
+        _told(
+            row.recipient, f"settled:{number}:{when:%Y%m%dT%H%M%S}", Subject.PROOF, at=at, due=at, severity=row.severity, urgent=True,
+            finding=number, thread=row.thread, content={"findings": [number], "resolves": True, "message": row.message},
+        )
+        for (_recipient, number), row in latest.items()
+        if number is not None and (when := whens.get(number)) is not None
+    ]  # fmt: skip
 
 
 def _of_exceptions(at: datetime) -> list[Told]:

@@ -6,7 +6,7 @@ awake; a critical deadline that was missed waits for neither. Everything else go
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,9 @@ from django.utils.translation import ngettext
 
 from triage.domain import outbox
 from triage.domain.carriers import letter_of_notice
+from triage.domain.carriers import notice_of as notice_of_payload
 from triage.domain.masking import masked
+from triage.domain.notifications import quieting
 from triage.domain.notifications.recipients import Recipient, Recipients
 from triage.models import Alarm, Check, Disclosure, Finding, OutboxMessage, RiskException, Severity, Subject, Told
 from triage.ports import Button, Notice, Row
@@ -56,7 +58,8 @@ def tell(*, at: datetime, limit: int = AT_ONCE) -> int:
             by_name[row.recipient].append(row)
         for name, theirs in by_name.items():
             recipient = recipients.of(name)
-            letters += [_letter(batch, at) for batch in _batches(recipient, theirs, at)]
+            for batch in _batches(recipient, theirs, at):
+                letters += [_letter(batch, at), *_edits(batch, at)]
         Told.objects.bulk_update(rows, ["state", "why", "message", "due_at", "urgent"], batch_size=2000)
         outbox.enqueue(letters, actor="worker", at=at)
     return len(letters)
@@ -114,7 +117,7 @@ def _is_for_machine(recipient: Recipient, row: Told) -> bool:
     """Incident systems wake people: for critical deadlines that were missed alone."""
     if recipient.connection is None or recipient.connection.plugin != "pagerduty":
         return True
-    return row.subject == Subject.BREACH and row.severity == Severity.CRITICAL
+    return row.severity == Severity.CRITICAL and (row.subject == Subject.BREACH or bool(row.content.get("resolves")))
 
 
 def _grouped(rows: Sequence[Told]) -> list[list[Told]]:
@@ -160,6 +163,24 @@ def _letter(batch: Batch, at: datetime) -> outbox.Letter:
     return outbox.Letter(recipient.connection.pk, "tell", _key(batch), _lane(recipient), payload, priority)
 
 
+def _edits(batch: Batch, at: datetime) -> list[outbox.Letter]:
+    """Messages over there that speak of one finding which is over now: without their buttons, and said to be over."""
+    wanted = {str(row.content.get("message")): row for row in batch.told if row.content.get("resolves")}
+    sent = OutboxMessage.objects.filter(key__in=wanted, verb="tell", state=OutboxMessage.State.SENT).exclude(last_answer="")
+    letters = []
+    for message in sent:
+        notice = notice_of_payload(message.payload["notice"])
+        if len(notice.rows) != 1 or message.connection_id != (batch.recipient.connection and batch.recipient.connection.pk):
+            continue
+        with translation.override(batch.recipient.language):
+            over = replace(notice, title=_("Over: %(title)s") % {"title": notice.title}, buttons=(), at=at)
+        row = wanted[message.key]
+        payload = {"notice": letter_of_notice(over), "recipient": batch.recipient.name, "remote": message.last_answer}
+        key = f"{message.key}:over:{row.pk}"
+        letters.append(outbox.Letter(message.connection_id, "edit", key, _lane(batch.recipient), payload, outbox.EDIT))
+    return letters
+
+
 def _lane(recipient: Recipient) -> str:
     return f"notices:{recipient.connection.pk if recipient.connection else 0}:{recipient.to or recipient.name}"[:200]
 
@@ -179,7 +200,7 @@ def notice_of(batch: Batch, at: datetime) -> Notice:
         key=_key(batch), to=recipient.to, title=title, text=_text(batch, recipient),
         rows=tuple(rows[:ROWS]), more=_more(count, len(rows)), url=_address(batch, only),
         severity=PortSeverity(severity or 1), buttons=_buttons(only, first, recipient), about=_about(first, only),
-        at=at, facts=_facts(batch, recipient),
+        at=at, facts=_facts(batch, recipient), resolves=bool(first.content.get("resolves")),
     )  # fmt: skip
 
 
@@ -299,5 +320,5 @@ def _facts(batch: Batch, recipient: Recipient) -> dict[str, Any]:
     if recipient.is_sink:
         facts |= {"content": batch.told[0].content, "event": batch.told[0].event, "recipient": recipient.name}
     else:
-        facts["unsubscribe"] = f"{settings.BASE_URL.rstrip('/')}/preferences"
+        facts["unsubscribe"] = f"{settings.BASE_URL.rstrip('/')}/quieter/{quieting.token(recipient.name)}"
     return facts
