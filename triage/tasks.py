@@ -33,6 +33,7 @@ MINUTES = {
     "reconcile_tickets": 2,
     "tidy": 10,
     "grow_older": 720,
+    "test_connections": 1440,
 }
 READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
@@ -100,6 +101,11 @@ def test_connection(connection_id: int) -> None:
     if found is not None:
         connections.probed(found, at=now())
         nudge("drain_outbox")
+
+
+def test_connections() -> None:
+    """Once a day, whether each connection still has all that it needs."""
+    connections.test_all(at=now())
 
 
 def read_inbox() -> None:

@@ -476,6 +476,17 @@ def test_each_right_is_tested_and_named(world, jira):
     assert [probe.passed for probe in connections.test(world.connection, actor=ADMIN, at=AT)] == [True, False]
 
 
+def test_what_changed_over_there_is_found_once_a_day(world, jira):
+    assert connections.test_all(at=world.clock.at) == 0
+    jira.screen |= COST
+    assert connections.test_all(at=world.clock.at) == 1
+    assert connections.test_all(at=world.clock.at) == 1
+    assert world.alarms() == [("unconfigured", "test")]
+    world.put(fields="Cost centre=IT")
+    assert connections.test_all(at=world.clock.at) == 0
+    assert world.alarms() == []
+
+
 def test_no_secret_is_kept_in_the_clear_or_told(world, jira, caplog):
     jira.fault(400, "POST", r"/issue$", times=3)
     world.open(finding())

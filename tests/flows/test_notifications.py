@@ -440,6 +440,20 @@ def test_forged_is_an_error_of_the_port():
     assert AT < MONDAY
 
 
+def test_what_nobody_could_be_told_waits_two_days_for_a_way(world, slack):
+    late(finding(bucket="b-1", owner=routed("web", "C1WEB")), at=world.clock.at)
+    world.work()
+    assert Told.objects.filter(recipient__startswith="team:").get().state == "waiting"
+    world.slack(slack)
+    world.work(minutes=2)
+    assert len(slack.messages) == 1
+    connections.switch(name="slack", on=False, actor=ADMIN, at=world.clock.at)
+    late(finding(bucket="b-2", owner=team("web")), at=world.clock.at)
+    world.work()
+    world.work(days=3)
+    assert Told.objects.filter(subject="breach").order_by("pk").last().why == "no way to tell"
+
+
 # --- over, quieter, counted ---------------------------------------------------------------------------------------------------
 
 

@@ -324,6 +324,21 @@ def _probes(connection: Connection) -> Iterator[Probe]:
         yield Probe(Text(_("An answer")), False, Text("%(said)s", {"said": hidden(connection, str(error))[:500]}))
 
 
+def test_all(*, at: datetime) -> int:
+    """What changed over there since it was configured (a field that is required now, a right that is gone), before a message meets it.
+
+    One alarm for each connection that fails; how many do.
+    """
+    failing = 0
+    for connection in list(Connection.objects.filter(state__in=SENDING).order_by("pk")):
+        missing = [probe for probe in probed(connection, at=at) if not probe.passed]
+        if missing:
+            failing += 1
+            said = "; ".join(str(probe.said or probe.what) for probe in missing)
+            raise_alarm(connection, Alarm.Kind.UNCONFIGURED, said, subject="test", at=at)
+    return failing
+
+
 def look(*, at: datetime) -> int:
     """Whether refused sign-ins hold again; how many were asked."""
     asked = Connection.objects.filter(state=State.REFUSED).exclude(paused_until__gt=at).order_by("pk")

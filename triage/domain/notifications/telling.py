@@ -29,6 +29,7 @@ from triage.ports import Severity as PortSeverity
 ROWS = 20
 HOUR = timedelta(hours=1)
 IN_DIGEST = "digest"
+WAITS_FOR_A_WAY = timedelta(days=2)
 AT_ONCE = 5000
 PRIORITIES = {Subject.BREACH: outbox.BREACH, Subject.NEW: outbox.NEW, Subject.ALARM: outbox.NEW, Subject.EXCEPTION: outbox.NEW}
 
@@ -67,7 +68,7 @@ def tell(*, at: datetime, limit: int = AT_ONCE) -> int:
 
 def _batches(recipient: Recipient, rows: Sequence[Told], at: datetime) -> Iterable[Batch]:
     """Rows that leave now are marked with their message; the others wait until their time, or are dropped with the reason."""
-    wanted = [row for row in rows if _is_wanted(recipient, row)]
+    wanted = [row for row in rows if _is_wanted(recipient, row, at)]
     if recipient.is_sink:
         for row in wanted:
             yield _marked(Batch(recipient, [row]))
@@ -103,7 +104,10 @@ def _digest(recipient: Recipient, rows: Sequence[Told], at: datetime) -> Iterabl
         yield _marked(Batch(recipient, ready, digest=True))
 
 
-def _is_wanted(recipient: Recipient, row: Told) -> bool:
+def _is_wanted(recipient: Recipient, row: Told, at: datetime) -> bool:
+    if recipient.connection is None and at - row.at < WAITS_FOR_A_WAY:
+        row.due_at = at + timedelta(minutes=1)
+        return False
     if recipient.connection is None:
         row.state, row.why = Told.State.DROPPED, "no way to tell"
     elif row.subject not in recipient.subjects:
