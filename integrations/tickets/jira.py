@@ -65,6 +65,8 @@ SEEN = "status,resolution,assignee,updated,labels,project"
 STEPS = 5  # through a workflow, at most
 AT_ONCE = 100  # of a bulk fetch
 COMMENTS_LOOKED_AT = 100
+# The session says that all it sends is JSON; a file is not, and Jira answers 415 to one that says so.
+AS_PARTS = {"X-Atlassian-Token": "no-check", "Content-Type": None}
 DECLINED = frozenset({
     "won't do", "won't fix", "wont do", "wontfix", "will not do", "declined", "rejected", "not a bug", "invalid", "cancelled", "canceled",
     "abandoned", "ne sera pas fait", "ne sera pas traité", "ne sera pas corrigé", "non applicable", "refusé", "rejeté", "annulé",
@@ -129,9 +131,7 @@ def attach(remote_id: str, name: str, data: bytes, options: Options, /) -> None:
     try:
         there = client.get(f"issue/{remote_id}", fields="attachment")["fields"].get("attachment") or []
         if not any(each.get("filename") == name for each in there):
-            client.write(
-                "POST", f"issue/{remote_id}/attachments", files={"file": (name, data)}, headers={"X-Atlassian-Token": "no-check"}
-            )
+            client.write("POST", f"issue/{remote_id}/attachments", files={"file": (name, data)}, headers=AS_PARTS)
     except Rejected as error:
         raise _lost(client, error) from None
 
