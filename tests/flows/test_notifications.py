@@ -1,5 +1,6 @@
 """Who is told what, when and how often: once each, whatever Slack, mail servers and receivers do."""
 
+import urllib.parse
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -487,6 +488,35 @@ def test_one_click_makes_it_quieter(world, client):
     assert client.post(address, {"List-Unsubscribe": "One-Click"}).status_code == 200
     assert sorted(Preference.objects.get(team=web).subjects) == ["breach", "new"]
     assert client.post(address + "x").status_code == 400
+
+
+def test_a_command_lists_what_is_mine(world, slack, hooked):
+    row, _message, to, user = hooked
+    Member.objects.create(team=row.team, email=user.email, user=user)
+    form = {
+        "command": "/findings",
+        "text": "mine",
+        "user_id": "U1ALICE",
+        "response_url": f"{slack.address}/response/1",
+        "trigger_id": "t1",
+    }
+    assert slack.send(to, urllib.parse.urlencode(form).encode())[0] == 200
+    inbox.drain(clock=world.clock)
+    assert str(row) in slack.answers[0]["text"]
+
+
+def test_a_lead_says_where_and_when(world, slack, client):
+    world.slack(slack)
+    web = routed("web", "C1WEB")
+    lead = person("alice@acme.example", "contributor", of=web)
+    Member.objects.create(team=web, email="Alice@acme.example", part="lead", user=lead)
+    client.force_login(lead)
+    assert client.post("/notifications/me", {"address": "C1WEB", "subjects": ["breach"], "quiet_from": "25"}).status_code == 400
+    assert client.post("/notifications/me", {"address": "C1WEB", "subjects": ["breach"]}).status_code == 302
+    assert client.post("/notifications/everybody", {"address": "C1WEB"}).status_code == 403
+    late(finding(owner=web), at=world.clock.at, tell=("lead",))
+    world.work()
+    assert [message["channel"] for message in slack.messages if "missed" in message["text"]] == ["C1WEB"]
 
 
 def test_numbers_are_for_whoever_has_the_token(world, client, settings):

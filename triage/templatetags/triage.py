@@ -20,6 +20,7 @@ from triage.domain import coverage
 from triage.domain.access import Right
 from triage.domain.calendars import WEEK
 from triage.domain.compliance import titled
+from triage.domain.masking import masked
 from triage.domain.sla.wording import STATES, about, in_words, length
 from triage.models import ClockKind, Environment, Finding, Presence, Role, Severity, SlaTarget, Status, Team
 from triage.ports import Text
@@ -194,6 +195,12 @@ def clock_state(state: str) -> str:
 def control_title(reference: str, framework: str) -> str:
     """What a control is about, in the reader's language; '' where its text is protected or unknown."""
     return titled(framework, reference, language=get_language() or "en").title
+
+
+@register.filter("masked")
+def without_secrets(text: str) -> str:
+    """What a scanner quotes, without the secrets that are known by their form."""
+    return masked(text)
 
 
 @register.filter

@@ -36,24 +36,26 @@ def notification_list(request: PageRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @needs(Right.VIEW)
 def notification_form(request: PageRequest, slug: str) -> HttpResponse:
-    """`slug`: of a team, or `everybody`. Fields: those of a Wish."""
+    """`slug`: of a team, `everybody`, or `me`. Fields: those of a Wish."""
     team = Team.objects.filter(slug=slug).first()
-    if team is None and slug != "everybody":
+    user = request.user if team is None and slug == "me" else None
+    if team is None and slug not in ("everybody", "me"):
         raise NotFound("There is no such page.")
     shown: dict[str, Any] = {"error": None}
     status = 200
-    wish = preferring.wish_of(team)
+    wish = preferring.wish_of(team, user)
     if request.method == "POST":
         wish = _wish(request.POST)
         try:
-            preferring.put(team=team, wish=wish, actor=request.actor, at=now())
+            preferring.put(team=team, user=user, wish=wish, actor=request.actor, at=now())
         except TriageError as error:
             shown["error"], status = error.text, status_code(error)
         else:
             messages.success(request, gettext("Kept."))
             return redirect("notifications")
     shown |= {
-        "team": team, "slug": slug, "wish": wish, "ways": named_ways(), "may_change": _may(request, team),
+        "team": team, "slug": slug, "wish": wish, "ways": named_ways(), "mine": user is not None,
+        "may_change": user is not None or _may(request, team),
         "subjects": [(value, label, wish.subjects is None or value in wish.subjects) for value, label in Subject.choices],
         "languages": (("fr", "Français"), ("en", "English")),
     }  # fmt: skip

@@ -12,9 +12,9 @@ from django.utils.translation import gettext_noop as _
 from triage.domain import connections
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
-from triage.domain.errors import Invalid
+from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.notifications.recipients import SINKS, Recipient, Recipients
-from triage.models import Preference, Subject, Team, Told
+from triage.models import Preference, Subject, Team, Told, User
 
 FIELDS = ("digest_hour", "quiet_from", "quiet_until", "weekends", "hourly")
 
@@ -35,9 +35,9 @@ class Wish:
     hourly: int | None = None
 
 
-def wish_of(team: Team | None) -> Wish:
-    """What is stored."""
-    row = Preference.objects.filter(team=team, user=None).select_related("connection").first()
+def wish_of(team: Team | None, user: User | None = None) -> Wish:
+    """What is stored for a team, a person, or with neither for everybody."""
+    row = Preference.objects.filter(team=team, user=user).select_related("connection").first()
     if row is None:
         return Wish()
     return Wish(
@@ -46,9 +46,16 @@ def wish_of(team: Team | None) -> Wish:
     )  # fmt: skip
 
 
-def put(*, team: Team | None, wish: Wish, actor: Actor, at: datetime) -> None:
-    """For a team whoever may claim its findings may say it; for everybody an administrator. Raises NotAllowed, Invalid."""
-    if team is None:
+def put(*, team: Team | None, wish: Wish, actor: Actor, at: datetime, user: User | None = None) -> None:
+    """For a team whoever may claim its findings may say it, for oneself anybody who may come in, for everybody an administrator.
+
+    What a person says counts where that person is told as a team's lead. Raises NotAllowed, Invalid.
+    """
+    if user is not None:
+        if actor.user != user.pk:
+            raise NotAllowed(_("Everybody says this for themselves."))
+        actor.demand(Right.VIEW)
+    elif team is None:
         actor.demand(Right.ADMINISTER)
     else:
         actor.demand(Right.CLAIM, team=team.pk)
@@ -56,14 +63,15 @@ def put(*, team: Team | None, wish: Wish, actor: Actor, at: datetime) -> None:
     way = connections.named(wish.connection) if wish.connection else None
     if way is not None and (way.kind != "notifiers" or way.plugin in SINKS):
         raise Invalid(_("“%(name)s” leads to no people."), name=wish.connection)
-    before = wish_of(team)
+    before = wish_of(team, user)
     if before == wish:
         return
     with recording(actor=actor.name, at=at, door=actor.door) as log:
         values = {name: getattr(wish, name) for name in (*FIELDS, "address", "language", "time_zone")}
         values |= {"connection": way, "subjects": list(wish.subjects) if wish.subjects is not None else None}
-        Preference.objects.update_or_create(team=team, user=None, defaults=values)
-        log.tell("team", team.pk if team else 0, "told otherwise", before=asdict(before), after=asdict(wish))
+        Preference.objects.update_or_create(team=team, user=user, defaults=values)
+        subject, number = ("user", user.pk) if user else ("team", team.pk if team else 0)
+        log.tell(subject, number, "told otherwise", before=asdict(before), after=asdict(wish))
 
 
 def _check(wish: Wish) -> None:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext, gettext_lazy, gettext_noop
 from triage.domain import queries
 from triage.domain.access import Right
 from triage.domain.errors import NotFound
+from triage.domain.masking import masked
 from triage.domain.ownership.steps import Result, from_json
 from triage.domain.queries import FindingStory, Moment
 from triage.domain.rows import rows
@@ -74,7 +75,7 @@ class Command(TriageCommand):
         for step in from_json(row.trail.steps):
             self.say(f"             {SIGNS[step.result]} {self.render(step.why)}")
         if row.message:
-            self.say(f"  {row.message}")
+            self.say(f"  {masked(row.message)}")
         ticket_label = gettext("ticket")
         for ticket in story.tickets:
             self.say(f"  {ticket_label:10} {ticket.key or ticket.mark} {ticket.url} ({ticket.state})")
@@ -89,7 +90,7 @@ class Command(TriageCommand):
         (facts,) = rows([row], at=self.at())
         return {
             **facts,
-            "message": row.message,
+            "message": masked(row.message),
             "regressions": row.regressions,
             "owner_trail": [{"kind": s.kind, "result": s.result.value, "why": self.render(s.why)} for s in from_json(row.trail.steps)],
             "tickets": [{"key": t.key, "url": t.url, "state": t.state} for t in story.tickets],
