@@ -8,10 +8,11 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
+from threading import Event
 from typing import Any
 from urllib.error import URLError
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 from django.utils.translation import gettext_noop as _
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.socket_mode.builtin import SocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.webhook import WebhookClient
 
 from integrations.notifiers._http import asked
@@ -33,6 +37,8 @@ SETTINGS = (
             required=True, secret=True),
     Setting("signing_secret", _("Signing secret"), _("For buttons and commands."), secret=True),
     Setting("signing_secret_old", _("The signing secret before"), _("Also accepted while it is being changed."), secret=True, seldom=True),
+    Setting("app_token", _("App token"), _("xapp-…, for Socket Mode: “cspm listen” hears buttons where Slack cannot call us."),
+            secret=True, seldom=True),
     Setting("channel", _("Channel for everybody"), _("Where messages go that are for nobody in particular: its id, C….")),
     Setting("base_url", _("Address"), default="https://slack.com/api/", seldom=True),
 )  # fmt: skip
@@ -323,6 +329,32 @@ def _once(body: bytes) -> bytes:
         place = (told.get("container") or {}).get("message_ts", "")
         return f"{(told.get('user') or {}).get('id')} {action.get('action_id')} {action.get('action_ts')} {place}".encode()
     return body
+
+
+def listen(options: Options, take: Callable[[bytes, str], str], stopped: Event, /) -> None:
+    """Hear by a connection that we open (Socket Mode), until stopped. `take`: (body, id), stores it; each is acknowledged then.
+
+    Raises DeliveryError when the connection cannot be opened; later breaks are mended by the client itself.
+    """
+
+    def heard(client: Any, request: SocketModeRequest) -> None:
+        body = json.dumps(request.payload).encode()
+        take(body, hashlib.sha256(_once(body)).hexdigest() if request.type == "interactive" else request.envelope_id)
+        client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
+
+    bot = _client(options)
+    client = SocketModeClient(app_token=str(options.get("app_token", "")), web_client=bot)
+    client.socket_mode_request_listeners.append(heard)
+    try:
+        client.connect()
+    except SlackApiError as error:
+        raise _meaning(error, writes=False) from None
+    except (OSError, HTTPException, SlackClientError, ValueError) as error:
+        raise DeliveryError(f"no connection: {type(error).__name__}") from None
+    try:
+        stopped.wait()
+    finally:
+        client.close()
 
 
 def parse(body: bytes, /) -> Said:

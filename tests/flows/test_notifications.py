@@ -1,5 +1,7 @@
 """Who is told what, when and how often: once each, whatever Slack, mail servers and receivers do."""
 
+import json
+import threading
 import urllib.parse
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +9,9 @@ import pytest
 from django.core import mail
 
 from tests.factories import AT, Clock, change, finding, person, team
+from tests.servers._websocket import WebSocket
 from tests.servers.receiver import SECRET, Receiver
-from tests.servers.slack import SIGNING, TOKEN, Slack
+from tests.servers.slack import APP_TOKEN, SIGNING, TOKEN, Slack
 from triage.domain import connections, inbox, outbox
 from triage.domain.access import Actor
 from triage.domain.connections import Wanted
@@ -372,6 +375,34 @@ def test_an_exception_is_asked_for_in_a_form(world, slack, hooked):
     inbox.drain(clock=world.clock)
     asked = RiskException.objects.get()
     assert (asked.state, asked.finding_id, asked.requested_user, asked.reason) == ("requested", row.pk, user.pk, "Later")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_presses_are_heard_by_a_connection_of_our_own(world, slack, hooked):
+    row, message, _to, _user = hooked
+    connection = world.slack(slack, app_token=APP_TOKEN)
+    slack.socket = WebSocket()
+    stopped, taken = threading.Event(), []
+    options, plugin = connections.options(connection), connections.plugin_of(connection)
+    take = lambda body, number: taken.append((body, number)) or ""  # noqa: E731
+    listener = threading.Thread(target=plugin.listen, args=(options, take, stopped), daemon=True)
+    listener.start()
+    payload = {
+        "type": "block_actions", "user": {"id": "U1ALICE"}, "response_url": f"{slack.address}/response/1",
+        "container": {"message_ts": message["ts"], "channel_id": "C1WEB"},
+        "actions": [{"action_id": "acknowledge:0", "value": f"{row.pk}:1", "action_ts": "1"}],
+    }  # fmt: skip
+    for number in ("e1", "e2"):  # the same press, delivered twice
+        slack.socket.send(json.dumps({"type": "interactive", "envelope_id": number, "payload": payload}))
+    slack.socket.wait_for(2)
+    stopped.set()
+    listener.join(5)
+    slack.socket.close()
+    assert [json.loads(text)["envelope_id"] for text in slack.socket.heard] == ["e1", "e2"]
+    fresh = [inbox.take(connection, delivery_id=number, body=body, at=world.clock()).fresh for body, number in taken]
+    inbox.drain(clock=world.clock)
+    assert fresh == [True, False]
+    assert Finding.objects.get(pk=row.pk).acknowledged_at is not None
 
 
 def test_a_challenge_is_answered(world, slack, live_server):

@@ -12,8 +12,9 @@ import urllib.request
 from typing import Any
 
 from tests.servers._http import Answer, Request, Server
+from tests.servers._websocket import WebSocket
 
-TOKEN, SIGNING = "xoxb-token-of-tests", "signing-secret-of-tests"
+TOKEN, SIGNING, APP_TOKEN = "xoxb-token-of-tests", "signing-secret-of-tests", "xapp-token-of-tests"
 
 
 class Slack(Server):
@@ -36,6 +37,7 @@ class Slack(Server):
         self.disobeyed = 0
         self.stamps = itertools.count(1)
         self.url = self.address + "/api/"
+        self.socket: WebSocket | None = None
 
     def answer(self, request: Request) -> Answer:
         if request.path.startswith("/response/"):
@@ -45,6 +47,9 @@ class Slack(Server):
         given = self._given(request)
         if self.clock() < self.closed_until:
             self.disobeyed += 1
+        if method == "apps.connections.open" and request.headers.get("Authorization") == f"Bearer {APP_TOKEN}":
+            self.socket = self.socket or WebSocket()
+            return Answer(200, {"ok": True, "url": self.socket.url})
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return Answer(200, {"ok": False, "error": "invalid_auth"})
         if self.error:

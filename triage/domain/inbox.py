@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop as _
@@ -49,10 +50,16 @@ def receive(*, name: str, headers: Mapping[str, str], body: bytes, at: datetime)
     except Invalid as error:  # no secret to check it by
         raise Forged(str(error)) from error
     kept = {key.lower(): value[:300] for key, value in headers.items() if key.lower() in HEADERS_KEPT}
-    delivery = InboxDelivery(
-        connection=connection, delivery_id=heard.delivery_id[:200], headers=kept | {"ids": list(heard.remote_ids)}, body=body,
-        received_at=at,
-    )  # fmt: skip
+    return _stored(connection, heard.delivery_id, kept | {"ids": list(heard.remote_ids)}, body, at=at)
+
+
+def take(connection: Connection, *, delivery_id: str, body: bytes, at: datetime) -> Received:
+    """As `receive`, of what came by a connection that we opened ourselves: whoever is at its other end is who we asked for."""
+    return _stored(connection, delivery_id, {"ids": []}, body, at=at)
+
+
+def _stored(connection: Connection, delivery_id: str, headers: Mapping[str, Any], body: bytes, *, at: datetime) -> Received:
+    delivery = InboxDelivery(connection=connection, delivery_id=delivery_id[:200], headers=headers, body=body, received_at=at)
     try:
         with transaction.atomic():
             delivery.save()
