@@ -11,7 +11,7 @@ comes twice. Reports are written at six in the morning (one at noon) and receive
 
 Critical ones are to be acknowledged within 9 business hours, and contained within 24 hours if exposed; a claim is verified within 72.
 
-The worker looks every 37 to 74 minutes, is restarted, looks twice at once now and then, sleeps from Friday 25 September 8:00 to Monday
+The worker looks every 37 to 74 minutes (seldom where nothing is near), is restarted, looks twice at once now and then, sleeps from Friday 25 September 8:00 to Monday
 8:00, and has its clock set back once. What is told, a breach, and the date after the end of a pause are noted by the first look at or
 after the moment in the tables.
 """
@@ -53,6 +53,7 @@ def paris(month: int, day: int, hour: int = 0, minute: int = 0, second: float = 
     return datetime(2026, month, day, hour, minute, tzinfo=PARIS).astimezone(UTC) + timedelta(seconds=second)
 
 
+HOUR = timedelta(hours=1)
 FIRST, LAST, ASLEEP, AWAKE = paris(9, 1), paris(12, 1), paris(9, 25, 8), paris(9, 28, 8)
 SET_BACK = paris(9, 28, 11)  # three hours, by the first look from then on
 
@@ -346,11 +347,20 @@ ENDS = {"role": "expired", "logs": "revoked", "key": "voided", "check:iam_mfa": 
 
 
 def spots() -> Iterator[datetime]:
-    chance, at = random.Random(37), FIRST
+    """Every 37 to 74 minutes while something is about to happen or just did; six times as far apart else."""
+    chance, at, moments = random.Random(37), FIRST, sorted(eventful())
     while at < LAST:
         if not ASLEEP < at < AWAKE:
             yield at
-        at += timedelta(minutes=37, seconds=chance.randrange(37 * 60))
+        near = bisect_left(moments, at - 2 * HOUR) < bisect_right(moments, at + 8 * HOUR)
+        at += timedelta(minutes=37, seconds=chance.randrange(37 * 60)) * (1 if near else 6)
+
+
+def eventful() -> Iterator[datetime]:
+    yield from (SET_BACK, ASLEEP, *(written for written, *_said in REPORTS), *(at for at, *_said in DEEDS))
+    for entries, told, _end in LEDGER.values():
+        yield from (at.moment if isinstance(at, Look) else at for _kind, at, *_dues in entries)
+        yield from (at for *_rung, at in told)
 
 
 def look(at: datetime) -> None:
