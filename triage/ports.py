@@ -368,6 +368,20 @@ class Unconfigured(DeliveryError):
         self.subject = subject
 
 
+class Unreachable(DeliveryError):
+    """Whom it is for is not there (any more): an archived channel, somebody who left. Nothing was taken; another may be told."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
+class Withdrawn(DeliveryError):
+    """The other end says that it never wants to be asked again: its connection is switched off."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
 class Forged(Exception):
     """What was sent to us is not signed by whom it should be, or too old: nothing of it is kept."""
 

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from triage.ports import DeliveryError, Limited, Refused
+from triage.ports import DeliveryError, Limited, Refused, Withdrawn
 
 TIMEOUT = (5.0, 10.0)  # seconds, to connect and to read
 NEVER_LEFT = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "SSLError", "ProxyError")
@@ -90,6 +90,8 @@ def raise_for(status: int, headers: Mapping[str, str]) -> None:
         raise Refused(f"{status}: it does not take this from us")
     if status == 408 or status >= 500:
         raise DeliveryError(str(status), unknown=True, retry_after=wait)
+    if status == 410:
+        raise Withdrawn("410: it takes no messages any more")
     raise DeliveryError(f"{status}: it leads elsewhere" if status < 400 else str(status), permanent=True)
 
 

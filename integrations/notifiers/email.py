@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 from django.utils.translation import gettext_noop as _
 
-from triage.ports import DeliveryError, Notice, Options, Probe, Refused, Setting, Text
+from triage.ports import DeliveryError, Notice, Options, Probe, Refused, Setting, Text, Unreachable
 
 LABEL = _("E-mail")
 PER_SECOND = 5.0
@@ -29,7 +29,7 @@ TIMEOUT = 15
 def send(notice: Notice, options: Options, /) -> str:
     to = notice.to or str(options.get("to", ""))
     if "@" not in parseaddr(to)[1]:
-        raise DeliveryError("there is no address to send it to", permanent=True)
+        raise Unreachable("there is no address to send it to")
     sender = str(options.get("sender") or settings.DEFAULT_FROM_EMAIL)
     number = _message_id(notice.key, sender)
     headers = {"Message-ID": number, "Auto-Submitted": "auto-generated", "X-CSPM-Notice": notice.key}
@@ -47,7 +47,7 @@ def send(notice: Notice, options: Options, /) -> str:
         raise Refused("the mail server does not take our sign-in") from None
     except smtplib.SMTPRecipientsRefused as error:
         code = next(iter(error.recipients.values()))[0]
-        raise DeliveryError(f"{code}: the address is refused", permanent=code >= 500) from None
+        raise (Unreachable if code >= 500 else DeliveryError)(f"{code}: the address is refused") from None
     except smtplib.SMTPResponseException as error:
         raise DeliveryError(f"{error.smtp_code}: the mail server refuses it", permanent=error.smtp_code >= 500) from None
     except smtplib.SMTPServerDisconnected:

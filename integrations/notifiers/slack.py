@@ -26,7 +26,21 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.webhook import WebhookClient
 
 from integrations.notifiers._http import asked
-from triage.ports import Button, DeliveryError, Forged, Heard, Limited, Notice, Options, Probe, Refused, Row, Setting, Text
+from triage.ports import (
+    Button,
+    DeliveryError,
+    Forged,
+    Heard,
+    Limited,
+    Notice,
+    Options,
+    Probe,
+    Refused,
+    Row,
+    Setting,
+    Text,
+    Unreachable,
+)
 
 LABEL = "Slack"
 PER_SECOND = 5.0
@@ -191,13 +205,13 @@ def _meaning(error: SlackApiError, *, writes: bool) -> DeliveryError:
         return Refused(f"{said}{needed}")
     if not said or status >= 500 or said in PASSING:
         return DeliveryError(said or f"{status} without a word of its own", unknown=writes, retry_after=wait)
-    return DeliveryError(said, permanent=True)
+    return Unreachable(said) if said in GONE else DeliveryError(said, permanent=True)
 
 
 def _channel(client: WebClient, to: str) -> str:
     """Its id. A person's is the conversation with the bot; a name is looked up."""
     if not to:
-        raise DeliveryError("there is no channel to send it to", permanent=True)
+        raise Unreachable("there is no channel to send it to")
     if re.fullmatch(r"[UW][A-Z0-9]{2,}", to):
         told = _call(client, "conversations.open", users=to)
         return str((told.get("channel") or {}).get("id", ""))
@@ -215,7 +229,7 @@ def _channel(client: WebClient, to: str) -> str:
         cursor = (told.get("response_metadata") or {}).get("next_cursor", "")
         if not cursor:
             break
-    raise DeliveryError("channel_not_found", permanent=True)
+    raise Unreachable("channel_not_found")
 
 
 def _metadata(notice: Notice) -> dict[str, Any]:

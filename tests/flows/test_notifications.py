@@ -196,8 +196,11 @@ def test_a_channel_that_is_gone_is_one_alarm(world, slack, error):
     for number in range(3):
         late(finding(bucket=f"b-{number}", owner=web), at=world.clock.at)
         world.work(minutes=30)
-    assert Alarm.objects.get().kind == "dead"
-    assert [message["channel"] for message in slack.messages] == ["C2SEC"]  # the alarm itself
+    alarm = Alarm.objects.get()
+    assert (alarm.kind, alarm.subject, alarm.times) == ("unreachable", "C1WEB", 3)
+    # Each of the three to the channel for everybody, and the alarm once.
+    assert [message["channel"] for message in slack.messages] == ["C2SEC"] * 4
+    assert states() == {"sent"}
 
 
 def test_nobody_of_that_address_means_the_channel_for_everybody(world, slack):
@@ -456,6 +459,30 @@ def test_a_redirect_is_not_followed(world, receiver):
     late(finding(owner=team("web")), at=world.clock.at)
     world.work()
     assert OutboxMessage.objects.get().state == "dead"
+
+
+def test_whoever_wants_no_more_webhooks_is_left_alone_until_switched_on(world, receiver):
+    world.connect("siem", "webhook", url=receiver.address, secret=SECRET, allow_private="yes")
+    receiver.status = 410
+    late(finding(bucket="b-1", owner=team("web")), at=world.clock.at)
+    world.work()
+    late(finding(bucket="b-2", owner=team("web")), at=world.clock.at)
+    world.work(minutes=30)  # there is no way to tell this one
+    assert (connections.named("siem").state, Alarm.objects.get().kind, states()) == ("off", "refused", {"pending"})
+    receiver.status = 200
+    connections.switch(name="siem", on=True, actor=ADMIN, at=world.clock.at)
+    world.work()
+    assert (len(receiver.deliveries), states()) == (1, {"sent"})
+
+
+def test_what_was_sent_can_be_sent_again_where_its_number_tells(world, receiver):
+    world.connect("siem", "webhook", url=receiver.address, secret=SECRET, allow_private="yes")
+    late(finding(owner=team("web")), at=world.clock.at)
+    world.work()
+    outbox.retry(message=OutboxMessage.objects.get().pk, actor=ADMIN, at=world.clock.at)
+    world.work()
+    (first, _), (second, _) = receiver.deliveries
+    assert first == second
 
 
 def test_pagerduty_is_for_critical_deadlines_that_were_missed(world, receiver):

@@ -1,6 +1,6 @@
 """Who hands a message over: for each kind of connection how it is sent, how a lost one is looked up, and what follows here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from triage.ports import (
     TicketDraft,
     TicketState,
     TicketSystem,
+    Unreachable,
 )
 
 
@@ -133,11 +134,12 @@ class Notices:
             if hasattr(notifier, "update"):
                 notifier.update(message.payload["remote"], notice_of(message.payload["notice"]), options)
             return ""
-        return notifier.send(_notice(message, notifier, options), options)
+        return str(_reaching(message, notifier.send, notifier, options))
 
     def look(self, message: OutboxMessage) -> str | None:
         notifier, options = _notifier(message), connections.options(message.connection)
-        return notifier.find(_notice(message, notifier, options), options)
+        found: str | None = _reaching(message, notifier.find, notifier, options)
+        return found
 
     def sent(self, message: OutboxMessage, answer: str, *, at: datetime) -> None:
         if message.verb == "edit":
@@ -274,21 +276,28 @@ def notice_of(plain: Mapping[str, Any]) -> Notice:
     })  # fmt: skip
 
 
-def _notice(message: OutboxMessage, notifier: Notifier, options: Options) -> Notice:
-    """With the message over there that it belongs to, and whom the connection calls by another name than we."""
+def _reaching(message: OutboxMessage, does: Callable[[Notice, Options], Any], notifier: Notifier, options: Options) -> Any:
+    """Of whom it is for, or else of the channel for everybody: with an alarm, as somebody should know."""
     plain = dict(message.payload["notice"])
     thread = _thread(message)
-    if thread is not None and message.verb == "tell":
-        plain["thread"] = thread.remote
-    if "@" in plain["to"] and hasattr(notifier, "address"):
-        known = notifier.address(plain["to"], options)
-        if known is None:
-            instead = message.payload.get("instead", "")
-            if not instead:
-                raise DeliveryError("nobody there has this address, and there is no channel instead", permanent=True)
-            known = instead
-        plain["to"] = known
-    return notice_of(plain)
+    plain["thread"] = thread.remote if thread is not None and message.verb == "tell" else ""
+    instead, asked = message.payload.get("instead", ""), plain["to"]
+    try:
+        if "@" in asked and hasattr(notifier, "address"):
+            plain["to"] = _known(notifier.address(asked, options))
+        return does(notice_of(plain), options)
+    except Unreachable as error:
+        if not instead or instead == asked:
+            raise
+        kind, said = Alarm.Kind.UNREACHABLE, f"{error}; told to {instead} instead"
+        connections.raise_alarm(message.connection, kind, said, subject=asked, at=message.sent_at or message.created_at)
+        return does(notice_of({**plain, "to": instead, "thread": ""}), options)
+
+
+def _known(name: str | None) -> str:
+    if name is None:
+        raise Unreachable("nobody there has this address")
+    return name
 
 
 def _thread(message: OutboxMessage) -> Thread | None:

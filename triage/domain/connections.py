@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage import plugins
 from triage.domain import vault
-from triage.domain.access import Actor, Right
+from triage.domain.access import Actor, Right, worker
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid, NotFound
 from triage.models import Alarm, Connection, Disclosure, OutboxMessage, Team
@@ -384,6 +384,15 @@ def refused(connection: Connection, said: str, *, at: datetime) -> None:
     row = Connection.objects.filter(pk=connection.pk).exclude(state=State.OFF)
     row.update(state=State.REFUSED, state_reason=said[:500], paused_until=at + ASKED_AGAIN)
     raise_alarm(connection, Alarm.Kind.REFUSED, said, at=at)
+
+
+def withdrawn(connection: Connection, said: str, *, at: datetime) -> None:
+    """It does not want to be told any more: off, until somebody switches it on."""
+    row = Connection.objects.filter(pk=connection.pk).exclude(state=State.OFF)
+    if row.update(state=State.OFF, state_reason=said[:500], failures=0, paused_until=None):
+        raise_alarm(connection, Alarm.Kind.REFUSED, said, at=at)
+        with recording(actor=worker().name, at=at, door=worker().door, reason=said) as log:
+            log.tell("connection", connection.pk, "switched off")
 
 
 def limited(connection: Connection, wait: timedelta, *, at: datetime) -> None:

@@ -29,7 +29,7 @@ from triage.domain.audit import recording
 from triage.domain.carriers import Carrier, carrier
 from triage.domain.errors import Invalid, NotFound
 from triage.models import Alarm, Connection, OutboxMessage
-from triage.ports import DeliveryError, Limited, Refused, Unconfigured
+from triage.ports import DeliveryError, Limited, Refused, Unconfigured, Withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -245,7 +245,7 @@ def _failed(message: OutboxMessage, by: Carrier, error: DeliveryError, *, at: da
     values: dict[str, Any] = {"state": State.PENDING, "due_at": at + wait, "last_answer": said}
     if isinstance(error, Unconfigured):
         values |= {"state": State.UNKNOWN if looked else State.PARKED, "subject": error.subject[:200]}
-    elif isinstance(error, Refused | Limited):
+    elif isinstance(error, Refused | Limited | Withdrawn):
         # Not this message's fault: it keeps its attempts, and goes on as soon as the connection does.
         values |= {"state": State.UNKNOWN if looked else State.PENDING, "due_at": at, "attempts": max(message.attempts - 1, 0)}
     elif error.permanent or (not lost and message.attempts >= ATTEMPTS):
@@ -268,6 +268,8 @@ def _note_health(connection: Connection, error: DeliveryError, wait: timedelta, 
         connections.raise_alarm(connection, Alarm.Kind.UNCONFIGURED, said, subject=error.subject, at=at)
     elif isinstance(error, Refused):
         connections.refused(connection, said, at=at)
+    elif isinstance(error, Withdrawn):
+        connections.withdrawn(connection, said, at=at)
     elif isinstance(error, Limited):
         connections.limited(connection, wait, at=at)
     elif not error.permanent:
@@ -301,15 +303,18 @@ def _wait(attempts: int, retry_after: float | None) -> timedelta:
 
 
 def retry(*, message: int, actor: Actor, at: datetime) -> OutboxMessage:
-    """Try a message again that was given up or waits; what may have arrived is looked up first. Raises NotFound, Invalid."""
+    """Try a message again that was given up or waits; what may have arrived is looked up first.
+
+    What was sent is sent once more where that doubles nothing (webhooks know it by its number). Raises NotFound, Invalid.
+    """
     actor.demand(Right.ADMINISTER)
     with recording(actor=actor.name, at=at, door=actor.door) as log:
         row = OutboxMessage.objects.select_related("connection").select_for_update(of=("self",)).filter(pk=message).first()
         if row is None:
             raise NotFound(_("There is no message %(number)s."), number=message)
-        if row.state not in (State.DEAD, State.PENDING, State.PARKED, State.UNKNOWN) or row.lease_until is not None:
+        if not can_retry(row):
             raise Invalid(_("This message was sent, or is being sent now."))
-        if row.state == State.DEAD:
+        if row.state in (State.DEAD, State.SENT):
             again = row.attempts == 0 or row.verb in carrier(row).repeatable(row)
             row.state, row.attempts, row.looks = State.PENDING if again else State.UNKNOWN, 0, len(LOOKS) - 1
             carrier(row).revived(row)
@@ -319,6 +324,13 @@ def retry(*, message: int, actor: Actor, at: datetime) -> OutboxMessage:
     if not OutboxMessage.objects.filter(connection=row.connection, state=State.DEAD).exists():
         connections.resolve(row.connection, Alarm.Kind.DEAD, at=at)
     return row
+
+
+def can_retry(message: OutboxMessage) -> bool:
+    """Whether it waits or was given up; or was sent to where a second one is known by its number."""
+    if message.state == State.SENT:
+        return message.verb in carrier(message).repeatable(message)
+    return message.state in (State.DEAD, State.PENDING, State.PARKED, State.UNKNOWN) and message.lease_until is None
 
 
 def counts() -> dict[str, int]:

@@ -56,6 +56,7 @@ class Alarm(models.Model):
         UNCONFIGURED = "unconfigured", _("Wants more configuration")
         DEAD = "dead", _("Messages were given up")
         TWIN = "twin", _("Two tickets for one")
+        UNREACHABLE = "unreachable", _("Somebody cannot be reached")
         CONTESTED = "contested", _("Said to be fixed again and again")
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="alarms")

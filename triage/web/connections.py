@@ -77,6 +77,8 @@ def delivery_list(request: PageRequest) -> HttpResponse:
         actor=request.actor, states=STATES.get(chosen, ()), connection=name,
         before=int(before) if before.isdecimal() and len(before) < 19 else None,
     )  # fmt: skip
+    for row in rows:
+        row.again = outbox.can_retry(row)  # type: ignore[attr-defined]
     shown = {
         "rows": rows, "state": chosen, "states": list(STATES), "connection": name, "counts": outbox.counts(),
         "names": Connection.objects.order_by("name").values_list("name", flat=True),
