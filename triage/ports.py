@@ -6,7 +6,7 @@ Everything in `integrations/` imports this module and nothing else of `triage`. 
 Texts for people are `Text`: an English message id marked with `gettext_noop` and its parameters, translated where it is shown.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from enum import IntEnum, StrEnum
@@ -288,16 +288,17 @@ class Judgement:
 
 
 class Verifier(Protocol):
-    """Answers one check, or a small family of them, on one asset. A module in `integrations/verifiers/`.
+    """Answers a family of checks on assets. A module in `integrations/verifiers/`.
 
-    `CHECKS` names the (scanner, check key) pairs that it answers. `verify` never raises for what the outside does: a refusal is
-    DENIED, a fault is ERROR.
+    `CHECKS` names the (scanner, check key) pairs that it answers. `verify` gets targets of one account with the same options, and
+    yields one Judgement for each, in their order; what they have in common is asked once. It never raises for what the outside
+    does: a refusal is DENIED, a fault is ERROR.
     """
 
     LABEL: str
     CHECKS: frozenset[tuple[str, str]]
 
-    def verify(self, target: Target, at: datetime, /) -> Judgement: ...
+    def verify(self, targets: Sequence[Target], at: datetime, /) -> Iterator[Judgement]: ...
 
 
 # --- connections: ticket systems and notifiers -------------------------------------------------------------------------------

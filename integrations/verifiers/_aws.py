@@ -4,7 +4,9 @@ Options of an account (none is a secret): `role_arn` and `external_id` to assume
 `region`, `endpoint_url` for a compatible cloud. Credentials come from where boto3 finds them: environment, profile, instance.
 """
 
-from collections.abc import Callable, Mapping
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_noop as _
 
+from integrations.verifiers._aws_calls import ACTIONS
 from triage.ports import Exchange, Judgement, Outcome, Target, Text
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ NO_CREDENTIALS = frozenset(
 Verdict = tuple[bool, Text]
 """Whether the check passes now, and why."""
 
+Judge = Callable[["Account"], Verdict]
+FRESH = 60.0  # seconds: so long an answer counts for the other findings of a batch
+PAGES = 200
+
 
 class Stop(Exception):
     """The check cannot be answered; the outcome says why not."""
@@ -47,30 +54,95 @@ class Stop(Exception):
         self.missing = missing
 
 
-class Account:
-    """The finding's account, as the credentials reach it. Made by `verified`; `principal` is known once it was `entered`."""
+class Reach:
+    """An account's credentials, clients and what was answered lately: shared by the targets of one batch."""
 
-    def __init__(self, target: Target, at: datetime) -> None:
-        self.target = target
+    def __init__(self, target: Target) -> None:
+        self.account, self.options = target.account, target.options
         self.principal = ""
-        self.exchanges: list[Exchange] = []
-        self._at = at
-        self._region = target.options.get("region") or (target.region if target.region not in ("", "global") else "us-east-1")
+        self.entry: tuple[Exchange, ...] | None = None
+        self.closed: Stop | None = None
+        self.answers: dict[str, tuple[float, Exchange | None, dict[str, Any] | Exception]] = {}
+        self._credentials: Mapping[str, Any] | None = None
         self._session: Any = None
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def become(self, credentials: Mapping[str, Any]) -> None:
+        self._credentials, self._session = credentials, None
+        self._clients.clear()
+
+    def client(self, service: str, region: str) -> Any:
+        if (service, region) not in self._clients:
+            from botocore.config import Config  # noqa: PLC0415 - heavy
+
+            if self._session is None:
+                self._session = _session(self.options, self._credentials)
+            client = self._session.client(
+                service,
+                region_name=region,
+                endpoint_url=self.options.get("endpoint_url") or None,
+                config=Config(
+                    connect_timeout=5,
+                    read_timeout=15,
+                    retries={"mode": "adaptive", "total_max_attempts": 4},
+                    user_agent_extra="cspm-triage",
+                ),
+            )
+            events = client.meta.events
+            events.register("before-parameter-build.*.*", _remember)
+            events.register("before-sign.s3-control.*", _without_account_in_host)
+            self._clients[service, region] = client
+        return self._clients[service, region]
+
+
+class Account:
+    """A finding's account, as the credentials reach it, and the exchanges that this finding's judgement rests on."""
+
+    def __init__(self, target: Target, at: datetime, reach: Reach) -> None:
+        self.target = target
+        self.exchanges: list[Exchange] = []
+        self.at = at
+        self.region = target.options.get("region") or (target.region if target.region not in ("", "global") else "us-east-1")
+        self._reach = reach
+
+    @property
+    def principal(self) -> str:
+        """The caller's ARN, once the account was entered."""
+        return self._reach.principal
+
+    @property
+    def name(self) -> str:
+        """The last part of the asset's ARN: `vol-0a1b`, `alice`, `orders-db`."""
+        return self.target.asset.rpartition("/")[2].rpartition(":")[2]
 
     def enter(self) -> None:
-        """Assume the account's role, if one is configured, and make sure that the credentials belong to the finding's account."""
-        role = self.target.options.get("role_arn")
+        """Assume the account's role, if one is configured, and make sure that the credentials belong to the finding's account.
+
+        Once a batch. Raises Stop.
+        """
+        reach = self._reach
+        if reach.entry is None:
+            try:
+                self._enter()
+            except Stop as stop:
+                reach.closed = stop
+            reach.entry = tuple(self.exchanges)
+        else:
+            self.exchanges += reach.entry
+        if reach.closed is not None:
+            raise reach.closed
+
+    def _enter(self) -> None:
+        options, reach = self.target.options, self._reach
+        role = options.get("role_arn")
         if role:
             request: dict[str, Any] = {"RoleArn": role, "RoleSessionName": "cspm-triage-verification", "DurationSeconds": 900}
-            if self.target.options.get("external_id"):
-                request["ExternalId"] = self.target.options["external_id"]
+            if options.get("external_id"):
+                request["ExternalId"] = options["external_id"]
             assumed = self.ask("sts", "assume_role", permission=f"sts:AssumeRole ({role})", **request)
-            self._clients.clear()
-            self._session = _session(self.target.options, assumed["Credentials"])
-        caller = self.ask("sts", "get_caller_identity", permission="sts:GetCallerIdentity")
-        self.principal = caller["Arn"]
+            reach.become(assumed["Credentials"])
+        caller = self.ask("sts", "get_caller_identity")
+        reach.principal = caller["Arn"]
         if caller["Account"] != self.target.account:
             raise Stop(
                 Outcome.CANNOT,
@@ -85,66 +157,85 @@ class Account:
         service: str,
         operation: str,
         *,
-        permission: str,
+        region: str = "",
+        permission: str = "",
         absent: str = "",
         gone: frozenset[str] = frozenset(),
         **request: Any,
     ) -> dict[str, Any]:
         """One call. `absent`: the error code that says that nothing is configured, answered as {}. `gone`: codes of no asset.
 
-        Raises Stop.
+        An operation that ACTIONS lacks is a KeyError: so the policy that we ask for is never short. Raises Stop.
         """
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - heavy, and the web process asks nothing
 
-        try:
-            answer: dict[str, Any] = getattr(self._client(service), operation)(**request)
-        except ClientError as error:
-            if absent and error.response["Error"]["Code"] == absent:
+        action = permission or ACTIONS[service][operation]
+        region = region or self.region
+        known = json.dumps([service, operation, region, request], sort_keys=True, default=str)
+        asked, exchange, answer = self._reach.answers.get(known, (0.0, None, {}))
+        if time.monotonic() - asked > FRESH or not asked:
+            exchange, answer = self._call(service, operation, region, request)
+            self._reach.answers[known] = (time.monotonic(), exchange, answer)
+        if exchange is not None:
+            self.exchanges.append(exchange)
+        if isinstance(answer, ClientError):
+            if absent and answer.response["Error"]["Code"] == absent:
                 return {}
-            raise self._refusal(error, permission, gone) from error
-        except BotoCoreError as error:
-            raise _unreached(error) from error
+            raise self._refusal(answer, action, gone) from answer
+        if isinstance(answer, BotoCoreError):
+            raise _unreached(answer) from answer
+        assert isinstance(answer, dict)  # noqa: S101 - for the type checker
         return answer
 
-    def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            from botocore.config import Config  # noqa: PLC0415 - heavy
-
-            if self._session is None:
-                self._session = _session(self.target.options, None)
-            client = self._session.client(
-                service,
-                region_name=self._region,
-                endpoint_url=self.target.options.get("endpoint_url") or None,
-                config=Config(
-                    connect_timeout=5,
-                    read_timeout=15,
-                    retries={"mode": "standard", "total_max_attempts": 3},
-                    user_agent_extra="cspm-triage",
-                ),
-            )
-            events = client.meta.events
-            events.register("before-parameter-build.*.*", _remember)
-            events.register("after-call.*.*", self._record)
-            events.register("before-sign.s3-control.*", _without_account_in_host)
-            self._clients[service] = client
-        return self._clients[service]
-
-    def _record(self, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_event: Any) -> None:
-        meta = parsed.get("ResponseMetadata", {})
-        answer = {name: value for name, value in parsed.items() if name not in ("ResponseMetadata", "Credentials")}
-        date = meta.get("HTTPHeaders", {}).get("date")
-        self.exchanges.append(
-            Exchange(
-                service=model.service_model.service_name,
-                operation=model.name,
-                request=context.get("cspm_request", {}),
-                response={"HTTPStatusCode": meta.get("HTTPStatusCode")} | answer,
-                request_id=meta.get("RequestId", ""),
-                region=self._region,
-                at=parsedate_to_datetime(date) if date else self._at,
-            )
+    def ask_all(self, service: str, operation: str, key: str, **request: Any) -> list[Any]:
+        """All pages of a list, at most `PAGES`: what is not all is an error, and no verdict. Raises Stop."""
+        found: list[Any] = []
+        for _page in range(PAGES):
+            answer = self.ask(service, operation, **request)
+            found += answer.get(key, [])
+            token_in, token_out = _tokens(self._reach.client(service, request.get("region") or self.region), operation)
+            if not token_out or not answer.get(token_out):
+                return found
+            request[token_in] = answer[token_out]
+        raise Stop(
+            Outcome.ERROR, Text(_("AWS answered more than %(n)s pages to %(operation)s."), {"n": PAGES, "operation": operation})
         )
+
+    def _call(
+        self, service: str, operation: str, region: str, request: Mapping[str, Any]
+    ) -> tuple[Exchange | None, dict[str, Any] | Exception]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - heavy
+
+        heard: list[Exchange] = []
+
+        def record(parsed: dict[str, Any], model: Any, context: dict[str, Any], **_event: Any) -> None:
+            meta = parsed.get("ResponseMetadata", {})
+            answer = {name: value for name, value in parsed.items() if name not in ("ResponseMetadata", "Credentials")}
+            date = meta.get("HTTPHeaders", {}).get("date")
+            heard.append(
+                Exchange(
+                    service=model.service_model.service_name,
+                    operation=model.name,
+                    request=context.get("cspm_request", {}),
+                    response={"HTTPStatusCode": meta.get("HTTPStatusCode")} | answer,
+                    request_id=meta.get("RequestId", ""),
+                    region=region,
+                    at=parsedate_to_datetime(date) if date else self.at,
+                )
+            )
+
+        try:
+            client = self._reach.client(service, region)
+        except BotoCoreError as error:
+            return None, error
+        client.meta.events.register("after-call.*.*", record, unique_id="cspm-record")
+        try:
+            answer: dict[str, Any] | Exception = getattr(client, operation)(**request)
+        except (BotoCoreError, ClientError) as error:
+            answer = error
+        finally:
+            client.meta.events.unregister("after-call.*.*", record, unique_id="cspm-record")
+        return (heard[-1] if heard else None), answer
 
     def _refusal(self, error: "ClientError", permission: str, gone: frozenset[str]) -> Stop:
         code = error.response["Error"]["Code"]
@@ -166,9 +257,16 @@ class Account:
         )
 
 
-def verified(target: Target, at: datetime, judge: Callable[[Account], Verdict]) -> Judgement:
+def verified(targets: Sequence[Target], at: datetime, judges: Mapping[str, Judge]) -> Iterator[Judgement]:
     """The frame of each AWS verifier: enter the account, judge, and turn whatever happens into an outcome."""
-    account = Account(target, at)
+    reach: Reach | None = None
+    for target in targets:
+        if reach is None or (reach.account, reach.options) != (target.account, target.options):
+            reach = Reach(target)
+        yield _judged(Account(target, at, reach), judges[target.check])
+
+
+def _judged(account: Account, judge: Judge) -> Judgement:
     missing = ""
     try:
         account.enter()
@@ -235,6 +333,15 @@ def _unreached(error: "BotoCoreError") -> Stop:
         summary = Text(_("There are no AWS credentials where the worker runs (%(error)s)."), {"error": type(error).__name__})
         return Stop(Outcome.DENIED, summary, missing="credentials")
     return Stop(Outcome.ERROR, Text(_("AWS could not be reached (%(error)s)."), {"error": type(error).__name__}))
+
+
+def _tokens(client: Any, operation: str) -> tuple[str, str]:
+    """Names of the token to ask with and of the one that is answered, ('', '') where there are no pages."""
+    if not client.can_paginate(operation):
+        return "", ""
+    config = client.get_paginator(operation)._pagination_config  # noqa: SLF001 - the paginator itself would hide the exchanges
+    token_in, token_out = config["input_token"], config["output_token"]
+    return (token_in, token_out) if isinstance(token_in, str) and isinstance(token_out, str) else ("", "")
 
 
 def _remember(params: Mapping[str, Any], context: dict[str, Any], **_event: Any) -> None:

@@ -1,13 +1,13 @@
 """S3 buckets: who may read and write them, encryption, versions, transport. What is fixed here passes in Prowler."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from integrations.verifiers._aws import Account, Stop, Verdict, verified
+from integrations.verifiers._aws import Account, Judge, Stop, Verdict, verified
 from integrations.verifiers._aws_policy import is_public, listed, statements
 from triage.ports import Judgement, Outcome, Target, Text
 
@@ -19,8 +19,8 @@ WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:*", "s3:Put*", "s3:Delete*")
 EVERYTHING = frozenset({"s3:PutObject", "s3:*", "*"})
 
 
-def verify(target: Target, at: datetime, /) -> Judgement:
-    return verified(target, at, JUDGES[target.check])
+def verify(targets: Sequence[Target], at: datetime, /) -> Iterator[Judgement]:
+    return verified(targets, at, JUDGES)
 
 
 def public_access(account: Account) -> Verdict:
@@ -95,9 +95,7 @@ def tls_only(account: Account) -> Verdict:
 
 
 def acl_disabled(account: Account) -> Verdict:
-    answer = _of_bucket(
-        account, "get_bucket_ownership_controls", "s3:GetBucketOwnershipControls", "OwnershipControlsNotFoundError"
-    )
+    answer = _of_bucket(account, "get_bucket_ownership_controls", "OwnershipControlsNotFoundError")
     rules = answer.get("OwnershipControls", {}).get("Rules", [])
     ownership = rules[0].get("ObjectOwnership", "") if rules else "ObjectWriter"
     return "BucketOwnerEnforced" in ownership, Text(
@@ -106,12 +104,12 @@ def acl_disabled(account: Account) -> Verdict:
 
 
 def access_logging(account: Account) -> Verdict:
-    if "LoggingEnabled" in _of_bucket(account, "get_bucket_logging", "s3:GetBucketLogging"):
+    if "LoggingEnabled" in _of_bucket(account, "get_bucket_logging"):
         return True, Text(_("The bucket logs access."))
     return False, Text(_("The bucket does not log access."))
 
 
-JUDGES: dict[str, Callable[[Account], Verdict]] = {
+JUDGES: dict[str, Judge] = {
     "s3_bucket_public_access": public_access,
     "s3_bucket_public_list_acl": public_list_acl,
     "s3_bucket_public_write_acl": public_write_acl,
@@ -140,7 +138,7 @@ def _public_acl(account: Account, permissions: frozenset[str]) -> Verdict:
 
 def _public_grants(account: Account, permissions: frozenset[str] | None = None) -> list[str]:
     """Such as “READ to AllUsers”."""
-    grants = _of_bucket(account, "get_bucket_acl", "s3:GetBucketAcl").get("Grants", [])
+    grants = _of_bucket(account, "get_bucket_acl").get("Grants", [])
     return [
         f"{grant.get('Permission', '')} to {grant['Grantee']['URI'].rsplit('/', 1)[-1]}"
         for grant in grants
@@ -170,9 +168,7 @@ def _blocks(block: Mapping[str, Any]) -> bool:
 
 
 def _bucket_block(account: Account) -> Mapping[str, Any]:
-    answer = _of_bucket(
-        account, "get_public_access_block", "s3:GetBucketPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration"
-    )
+    answer = _of_bucket(account, "get_public_access_block", "NoSuchPublicAccessBlockConfiguration")
     block: Mapping[str, Any] = answer.get("PublicAccessBlockConfiguration", {})
     return block
 
@@ -181,7 +177,6 @@ def _account_block(account: Account) -> Mapping[str, Any]:
     answer = account.ask(
         "s3control",
         "get_public_access_block",
-        permission="s3:GetAccountPublicAccessBlock",
         absent="NoSuchPublicAccessBlockConfiguration",
         AccountId=account.target.account,
     )
@@ -190,20 +185,20 @@ def _account_block(account: Account) -> Mapping[str, Any]:
 
 
 def _policy(account: Account) -> Mapping[str, Any]:
-    answer = _of_bucket(account, "get_bucket_policy", "s3:GetBucketPolicy", "NoSuchBucketPolicy")
+    answer = _of_bucket(account, "get_bucket_policy", "NoSuchBucketPolicy")
     policy: Mapping[str, Any] = json.loads(answer.get("Policy") or "{}")
     return policy
 
 
 def _algorithm(account: Account) -> str:
     absent = "ServerSideEncryptionConfigurationNotFoundError"
-    answer = _of_bucket(account, "get_bucket_encryption", "s3:GetEncryptionConfiguration", absent)
+    answer = _of_bucket(account, "get_bucket_encryption", absent)
     rules = answer.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
     return str(rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "")) if rules else ""
 
 
 def _versioning(account: Account) -> Mapping[str, Any]:
-    return _of_bucket(account, "get_bucket_versioning", "s3:GetBucketVersioning")
+    return _of_bucket(account, "get_bucket_versioning")
 
 
 def _denies_plain(statement: Mapping[str, Any]) -> bool:
@@ -215,10 +210,8 @@ def _denies_plain(statement: Mapping[str, Any]) -> bool:
     )
 
 
-def _of_bucket(account: Account, operation: str, permission: str, absent: str = "") -> dict[str, Any]:
+def _of_bucket(account: Account, operation: str, absent: str = "") -> dict[str, Any]:
     """A bucket of the same name in a foreign hand is not this bucket, hence the expected owner."""
     target = account.target
     bucket = target.asset.rpartition(":::")[2] if ":::" in target.asset else target.asset_name or target.asset
-    return account.ask(
-        "s3", operation, permission=permission, absent=absent, gone=GONE, Bucket=bucket, ExpectedBucketOwner=target.account
-    )
+    return account.ask("s3", operation, absent=absent, gone=GONE, Bucket=bucket, ExpectedBucketOwner=target.account)

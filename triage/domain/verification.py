@@ -3,14 +3,14 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_noop as _
 
 from triage import plugins
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 State = Verification.State
 LEASE = timedelta(minutes=10)
 ATTEMPTS = 3
+BATCH = 50
+SPARE = timedelta(minutes=2)  # one more question must not outlive the lease
 
 # Names of values that give access, and places in texts: they are never kept, whatever a verifier hands over.
 SECRET = re.compile(
@@ -60,20 +62,22 @@ def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
 
     Outside of a transaction only: that it runs, and how often it was tried, is committed before the outside is asked.
     """
-    claimed = _claim(Q(pk=verification), at=clock())
-    if claimed is None:
-        return Verification.objects.get(pk=verification)
-    return _run(claimed, clock)
+    _run(_claim(Q(pk=verification), at=clock()), clock)
+    return Verification.objects.get(pk=verification)
 
 
 def drain(*, clock: Callable[[], datetime], limit: int = 1000) -> int:
-    """Run what is waiting, and what a dead worker left; how many. Any number of processes may drain at once."""
-    for number in range(limit):
+    """Run what is waiting, and what a dead worker left; how many. Any number of processes may drain at once.
+
+    In batches of one account and one verifier, so that the outside is entered once for all of them.
+    """
+    done = 0
+    while done < limit:
         claimed = _claim(Q(), at=clock())
-        if claimed is None:
-            return number
-        _run(claimed, clock)
-    return limit
+        if not claimed:
+            break
+        done += _run(claimed, clock)
+    return done
 
 
 def waiting(at: datetime) -> bool:
@@ -90,22 +94,48 @@ def _claimable(at: datetime) -> Q:
     return Q(state=State.QUEUED) | Q(state=State.RUNNING, lease_until__lte=at)
 
 
-def _claim(which: Q, *, at: datetime) -> Verification | None:
+def _claim(which: Q, *, at: datetime) -> list[Verification]:
+    """The one that waits longest, and others of its account that the same verifier answers. Two statements.
+
+    What may have killed its worker is claimed alone, so that it takes no others with it.
+    """
     with transaction.atomic(durable=True):
         rows = Verification.objects.filter(which, _claimable(at)).select_for_update(skip_locked=True, of=("self",))
-        found = rows.select_related("finding__check_ref", "finding__asset", "finding__account").order_by("pk").first()
-        if found is None:
-            return None
-        check = found.finding.check_ref
-        found.verifier = fitting(check.scanner, check.key) or ""
-        found.state, found.started_at, found.lease_until, found.attempts = State.RUNNING, at, at + LEASE, found.attempts + 1
-        found.save(update_fields=["verifier", "state", "started_at", "lease_until", "attempts"])
+        rows = rows.select_related("finding__check_ref", "finding__asset", "finding__account").order_by("pk")
+        first = rows.first()
+        if first is None:
+            return []
+        found, verifier = [first], _verifier_of(first)
+        if not first.attempts and verifier:
+            others = rows.filter(finding__account=first.finding.account_id, attempts=0).exclude(pk=first.pk)
+            found += [row for row in others[: BATCH - 1] if _verifier_of(row) == verifier]
+        for row in found:
+            row.verifier = verifier
+            row.state, row.started_at, row.lease_until, row.attempts = State.RUNNING, at, at + LEASE, row.attempts + 1
+        Verification.objects.bulk_update(found, ["verifier", "state", "started_at", "lease_until", "attempts"])
     return found
 
 
-def _run(claimed: Verification, clock: Callable[[], datetime]) -> Verification:
-    judgement = _ask(claimed, clock())
-    at = clock()
+def _verifier_of(row: Verification) -> str:
+    return fitting(row.finding.check_ref.scanner, row.finding.check_ref.key) or ""
+
+
+def _run(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> int:
+    """How many were judged. Those that the lease has no time for are given back."""
+    judgements = _ask(claimed, clock())
+    for number, row in enumerate(claimed):
+        if number and row.lease_until is not None and clock() > row.lease_until - SPARE:
+            given_back = Verification.objects.filter(
+                pk__in=[left.pk for left in claimed[number:]], state=State.RUNNING, lease_until=row.lease_until
+            )
+            given_back.update(state=State.QUEUED, lease_until=None, attempts=F("attempts") - 1)
+            return number
+        _keep(row, next(judgements), clock())
+    return len(claimed)
+
+
+def _keep(claimed: Verification, judgement: Judgement, at: datetime) -> None:
+    """Write what was found and what follows, in one transaction, unless another worker took over."""
     proof = _kept(claimed, judgement, at) if judgement.exchanges else None
     if judgement.outcome == Outcome.FIXED and proof is None:
         judgement = Judgement(Outcome.ERROR, Text(_("The verifier showed no evidence, so its word does not count.")))
@@ -124,7 +154,6 @@ def _run(claimed: Verification, clock: Callable[[], datetime]) -> Verification:
             if not _judge(claimed.finding_id, judgement.outcome, at=at):
                 named = {"verification": claimed.pk, "outcome": judgement.outcome, "evidence": proof.hex() if proof else None}
                 log.note([claimed.finding_id], "checked", after=named, reason=str(judgement.summary))
-    return Verification.objects.get(pk=claimed.pk)
 
 
 def _judge(finding: int, outcome: str, *, at: datetime) -> bool:
@@ -139,20 +168,33 @@ def _judge(finding: int, outcome: str, *, at: datetime) -> bool:
     return False
 
 
-def _ask(claimed: Verification, at: datetime) -> Judgement:
-    if claimed.attempts > ATTEMPTS:
-        return Judgement(Outcome.ERROR, Text(_("It was tried %(n)s times, and the worker died each time."), {"n": ATTEMPTS}))
-    if not claimed.verifier:
-        check = claimed.finding.check_ref.key
-        return Judgement(
-            Outcome.CANNOT, Text(_("No verifier answers check %(check)s. The next scan that covers it will."), {"check": check})
-        )
-    verifier: Verifier = plugins.get("verifiers", claimed.verifier)
-    try:
-        return verifier.verify(_target(claimed.finding), at)
-    except Exception as error:  # a verifier's bug must not leave the finding waiting for ever
-        logger.exception("verification %s", claimed.pk)
-        return Judgement(Outcome.ERROR, Text(_("The verifier failed: %(error)s."), {"error": type(error).__name__}))
+def _ask(claimed: Sequence[Verification], at: datetime) -> Iterator[Judgement]:
+    """A judgement for each, whatever the verifier does."""
+    first = claimed[0] if claimed else None
+    if first is not None and first.attempts > ATTEMPTS:
+        yield Judgement(Outcome.ERROR, Text(_("It was tried %(n)s times, and the worker died each time."), {"n": ATTEMPTS}))
+    elif first is not None and not first.verifier:
+        said = {"check": first.finding.check_ref.key}
+        yield Judgement(Outcome.CANNOT, Text(_("No verifier answers check %(check)s. The next scan that covers it will."), said))
+    elif first is not None:
+        yield from _answered(first.verifier, [_target(row.finding) for row in claimed], at)
+
+
+def _answered(name: str, targets: Sequence[Target], at: datetime) -> Iterator[Judgement]:
+    verifier: Verifier = plugins.get("verifiers", name)
+    left = list(targets)
+    while left:
+        failed: Exception = LookupError()  # fewer answers than questions
+        try:
+            for judgement in verifier.verify(left, at):
+                left = left[1:]
+                yield judgement
+        except Exception as error:  # a verifier's bug must not leave the finding waiting for ever
+            logger.exception("verification by %s", name)
+            failed = error
+        if left:
+            left = left[1:]
+            yield Judgement(Outcome.ERROR, Text(_("The verifier failed: %(error)s."), {"error": type(failed).__name__}))
 
 
 def _target(finding: Finding) -> Target:

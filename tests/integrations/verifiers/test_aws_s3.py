@@ -17,7 +17,7 @@ def look(check, *, name=NAME, account=ACCOUNT, options=None):
         scanner="prowler", check=check, provider="aws", account=account, region=REGION, asset=f"arn:aws:s3:::{name}", asset_name=name,
         options=options or {},
     )  # fmt: skip
-    return aws_s3.verify(target, AT)
+    return next(aws_s3.verify([target], AT))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from triage.ports import Exchange, Judgement, Outcome, Target, Text
@@ -12,14 +13,15 @@ ANSWERS: list[Judgement | Exception | str] = []
 ASKED: list[Target] = []
 
 
-def verify(target: Target, at: datetime, /) -> Judgement:
-    ASKED.append(target)
-    answer = ANSWERS.pop(0)
-    if answer == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+def verify(targets: Sequence[Target], at: datetime, /) -> Iterator[Judgement]:
+    for target in targets:
+        ASKED.append(target)
+        answer = ANSWERS.pop(0)
+        if answer == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if isinstance(answer, Exception):
+            raise answer
+        yield answer
 
 
 def judgement(

@@ -1,0 +1,40 @@
+"""Each call that a verifier may make, and the IAM action that allows it: the policy that a customer grants is made from this.
+
+Source: the Service Authorization Reference. All of it reads; nothing here can change anything.
+"""
+
+# Actions that are named otherwise than their operation.
+NAMED = {
+    "s3": {
+        "get_bucket_accelerate_configuration": "s3:GetAccelerateConfiguration",
+        "get_bucket_encryption": "s3:GetEncryptionConfiguration",
+        "get_bucket_lifecycle_configuration": "s3:GetLifecycleConfiguration",
+        "get_bucket_notification_configuration": "s3:GetBucketNotification",
+        "get_bucket_replication": "s3:GetReplicationConfiguration",
+        "get_object_lock_configuration": "s3:GetBucketObjectLockConfiguration",
+        "get_public_access_block": "s3:GetBucketPublicAccessBlock",
+        "list_buckets": "s3:ListAllMyBuckets",
+    },
+    "s3control": {"get_public_access_block": "s3:GetAccountPublicAccessBlock"},
+    "resourcegroupstaggingapi": {"get_resources": "tag:GetResources"},
+}
+# Services whose actions have another prefix than boto3's name of the client.
+PREFIXES: dict[str, str] = {}
+READ = {
+    "s3": (
+        "get_bucket_acl", "get_bucket_encryption", "get_bucket_lifecycle_configuration", "get_bucket_logging",
+        "get_bucket_notification_configuration", "get_bucket_ownership_controls", "get_bucket_policy", "get_bucket_replication",
+        "get_bucket_versioning", "get_object_acl", "get_object_lock_configuration", "get_public_access_block", "list_buckets",
+    ),
+    "s3control": ("get_public_access_block",),
+    "sts": ("get_caller_identity",),
+}  # fmt: skip
+
+
+def action(service: str, operation: str) -> str:
+    """`ec2`, `describe_volumes` -> `ec2:DescribeVolumes`."""
+    words = "".join(part.capitalize() for part in operation.split("_"))
+    return NAMED.get(service, {}).get(operation) or f"{PREFIXES.get(service, service)}:{words}"
+
+
+ACTIONS = {service: {operation: action(service, operation) for operation in operations} for service, operations in READ.items()}
