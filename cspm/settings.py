@@ -46,6 +46,7 @@ PLUGIN_PACKAGES = {
     "parsers": ["integrations.parsers"],
     "tickets": ["integrations.tickets"],
     "notifiers": ["integrations.notifiers"],
+    "witnesses": ["integrations.witnesses"],
     "verifiers": ["integrations.verifiers"],
     "directories": ["integrations.directories"],
 }
@@ -156,6 +157,9 @@ FILE_UPLOAD_TEMP_DIR = str(paths.folder(CSPM_HOME, "uploads"))
 REPORT_MAX_BYTES = env.int("CSPM_REPORT_MAX_BYTES", default=4 * 2**30)
 EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
 TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
+# What the ledger is called, and the key that signs it (base64 of 32 bytes); by default made and kept in CSPM_HOME/ledger.
+LEDGER_ORIGIN = env.str("CSPM_LEDGER_ORIGIN", default="")
+LEDGER_KEY = env.str("CSPM_LEDGER_KEY", default="")
 METRICS_TOKEN = env.str("CSPM_METRICS_TOKEN", default="")
 # The first start imports three weeks of a simulated account, unless this says no.
 DEMO = env.bool("CSPM_DEMO", default=True)

@@ -536,6 +536,42 @@ class Notifier(Protocol):
     def find(self, notice: Notice, options: Options, /) -> str | None: ...
 
 
+# --- witnesses ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SealedHead:
+    """A signed head of the ledger. `note`: the C2SP checkpoint, which says all the rest; `root`: SHA-256 over `size` leaves."""
+
+    origin: str
+    size: int
+    root: bytes
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a witness answers: where it lies now, and bytes that prove it (a time stamp), b"" where there are none."""
+
+    answer: str
+    token: bytes = b""
+
+
+class Witness(Protocol):
+    """Keeps heads of the ledger where its administrators cannot change them. A module in `integrations/witnesses/`.
+
+    `publish` may be repeated: the same head is one there. It may raise DeliveryError.
+    """
+
+    LABEL: str
+    SETTINGS: tuple[Setting, ...]
+
+    def probe(self, options: Options, /) -> Iterator[Probe]: ...
+
+    def publish(self, head: SealedHead, options: Options, /) -> Receipt: ...
+
+
 # --- directories --------------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,19 @@ from django.utils.timezone import now
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from triage.domain import check_catalogue, connections, coverage, evidence, inbox, ingest, outbox, risk, tickets, verification
+from triage.domain import (
+    check_catalogue,
+    connections,
+    coverage,
+    evidence,
+    inbox,
+    ingest,
+    ledger,
+    outbox,
+    risk,
+    tickets,
+    verification,
+)
 from triage.domain.access import worker
 from triage.domain.audit import recording
 from triage.domain.exceptions import keeping
@@ -30,10 +42,12 @@ MINUTES = {
     "tell": 1,
     "look_at_clocks": 1,
     "look_at_exceptions": 1,
+    "seal": 1,
     "reconcile_tickets": 2,
     "tidy": 10,
     "grow_older": 720,
     "test_connections": 1440,
+    "verify_ledger": 1440,
 }
 READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
@@ -142,6 +156,17 @@ def sweep() -> None:
     if inbox.waiting():
         nudge("read_inbox")
     connections.look(at=at)
+
+
+def seal() -> None:
+    """Seal events into the ledger, and send its heads to their witnesses."""
+    if ledger.seal(at=now()).added:
+        nudge("drain_outbox")
+
+
+def verify_ledger() -> None:
+    """Once a day, the whole log is computed again; the status says what came of it."""
+    ledger.verify(at=now())
 
 
 def grow_older() -> None:

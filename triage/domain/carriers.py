@@ -8,22 +8,25 @@ from typing import Any, Protocol
 from django.utils.translation import gettext_noop as _
 
 from triage import plugins
-from triage.domain import connections
+from triage.domain import connections, evidence
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid
-from triage.models import Alarm, Finding, OutboxMessage, Team, Thread, Ticket, Told
+from triage.models import Alarm, Checkpoint, Finding, OutboxMessage, Publication, Team, Thread, Ticket, Told
 from triage.ports import (
     Button,
     DeliveryError,
     Notice,
     Notifier,
     Options,
+    Receipt,
     Row,
+    SealedHead,
     Severity,
     TicketDraft,
     TicketState,
     TicketSystem,
     Unreachable,
+    Witness,
 )
 
 
@@ -168,7 +171,39 @@ class Notices:
         return answer
 
 
-CARRIERS: dict[str, Carrier] = {"tickets": Tickets(), "notifiers": Notices()}
+class Witnesses:
+    """Verb: publish. Payload: `size`, of the head. Nobody is told of it in the audit trail: that would be the next head."""
+
+    def repeatable(self, message: OutboxMessage) -> frozenset[str]:  # noqa: ARG002 - the same for all
+        return frozenset({"publish"})
+
+    def send(self, message: OutboxMessage) -> Receipt:
+        head = Checkpoint.objects.get(pk=message.payload["size"])
+        witness: Witness = plugins.get("witnesses", message.connection.plugin)
+        origin = head.note.partition("\n")[0]
+        sealed = SealedHead(origin, head.size, bytes(head.root), head.note, head.at)
+        return witness.publish(sealed, connections.options(message.connection))
+
+    def look(self, message: OutboxMessage) -> Receipt | None:  # noqa: ARG002 - repeated instead
+        return None
+
+    def sent(self, message: OutboxMessage, answer: Receipt, *, at: datetime) -> None:
+        token = evidence.keep(answer.token, media_type="application/timestamp-reply", at=at) if answer.token else None
+        Publication.objects.create(
+            checkpoint_id=message.payload["size"], connection=message.connection, at=at, answer=answer.answer[:500], token=token
+        )
+
+    def dead(self, message: OutboxMessage, *, at: datetime) -> None:
+        """The alarm is raised already."""
+
+    def revived(self, message: OutboxMessage) -> None:
+        """Nothing stands in its way."""
+
+    def shown(self, answer: Receipt | None) -> str:
+        return answer.answer if answer else ""
+
+
+CARRIERS: dict[str, Carrier] = {"tickets": Tickets(), "notifiers": Notices(), "witnesses": Witnesses()}
 
 
 def carrier(message: OutboxMessage) -> Carrier:

@@ -22,7 +22,7 @@ from triage.domain.errors import Invalid, NotFound
 from triage.models import Alarm, Connection, Disclosure, OutboxMessage, Team
 from triage.ports import DeliveryError, Options, Probe, Setting, Text
 
-KINDS = ("tickets", "notifiers")
+KINDS = ("tickets", "notifiers", "witnesses")
 State = Connection.State
 SENDING = (State.READY, State.BROKEN)  # a broken one is tried, one message at a time
 BREAKS_AT = 5
@@ -30,6 +30,7 @@ SHORTEST_BREAK, LONGEST_BREAK = timedelta(seconds=60), timedelta(minutes=15)
 ASKED_AGAIN = timedelta(minutes=15)  # whether a refused sign-in holds again
 LONGEST_VALUE = 4000
 GROUPS = (_("owner check account"), _("owner check"), _("owner asset"), _("finding"))
+EVERY = (_("head"), _("hour"), _("day"))
 # What each connection of a kind has beside its plugin's own settings.
 COMMON = {
     "tickets": (
@@ -37,6 +38,9 @@ COMMON = {
         Setting("group", _("Findings that share a ticket"), default=GROUPS[0], choices=GROUPS),
     ),
     "notifiers": (Setting("language", _("Language of the texts"), choices=("fr", "en")),),
+    "witnesses": (
+        Setting("every", _("How often"), _("A head for each sealing, or one an hour or a day."), default="hour", choices=EVERY),
+    ),
 }
 
 

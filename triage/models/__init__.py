@@ -21,6 +21,7 @@ from triage.models.finding import (
     Presence,
     Status,
 )
+from triage.models.ledger import Checkpoint, Leaf, LedgerCheck, LedgerKey, Node, Publication
 from triage.models.notification import Preference, Press, Subject, Thread, Told
 from triage.models.outbox import InboxDelivery, OutboxMessage
 from triage.models.ownership import OwnerRule, OwnerTrail
@@ -48,6 +49,7 @@ __all__ = [
     "CheckControl",
     "CheckCounter",
     "CheckSet",
+    "Checkpoint",
     "ClockEntry",
     "ClockKind",
     "CodePlace",
@@ -73,7 +75,11 @@ __all__ = [
     "Group",
     "IdempotencyKey",
     "InboxDelivery",
+    "Leaf",
+    "LedgerCheck",
+    "LedgerKey",
     "Member",
+    "Node",
     "OpenInterval",
     "OutboxMessage",
     "OwnerRule",
@@ -81,6 +87,7 @@ __all__ = [
     "Preference",
     "Presence",
     "Press",
+    "Publication",
     "RiskException",
     "Role",
     "RoleGrant",

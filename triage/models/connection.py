@@ -26,7 +26,7 @@ class Connection(models.Model):
         BROKEN = "broken", _("Not answering")
         OFF = "off", _("Switched off")
 
-    kind = models.CharField(max_length=20)  # tickets, notifiers
+    kind = models.CharField(max_length=20)  # tickets, notifiers, witnesses
     plugin = models.CharField(max_length=60)
     name = models.SlugField(max_length=80, unique=True)
     options = models.JSONField(default=dict)

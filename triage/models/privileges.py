@@ -8,7 +8,8 @@ APP_ROLE = "cspm_app"
 # Rows here are added and never changed: not by a bug, not by an injection, not by an administrator of the application.
 APPEND_ONLY = (
     "triage_event", "triage_clockentry", "triage_slaversion", "triage_slatarget", "triage_slanotice", "triage_containment",
-    "triage_calendarversion", "triage_openinterval", "triage_calendarday",
+    "triage_calendarversion", "triage_openinterval", "triage_calendarday", "triage_leaf", "triage_node", "triage_checkpoint",
+    "triage_ledgerkey", "triage_ledgercheck", "triage_publication",
 )  # fmt: skip
 # What events, evidence and other rows point at is never deleted.
 NEVER_DELETED = (

@@ -1,0 +1,1 @@
+"""Where signed heads of the ledger are kept by others."""

@@ -1,0 +1,169 @@
+"""Compute the whole log again: each leaf from its event, the tree from the leaves, each signed head from the tree."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils.translation import gettext_noop as _
+
+from triage.domain.ledger import keys, merkle, notes, tree
+from triage.models import Checkpoint, LedgerCheck, LedgerKey, Node
+from triage.ports import Text
+
+CHUNK = 20_000
+# An event that no leaf covers after so long was written around the sealer, or nobody seals.
+UNSEALED_FOR = timedelta(hours=1)
+
+# `same`: the event still says what was sealed; its words count only while they have their salt.
+LEAVES = """
+SELECT l.number, l.event, l.content, l.hash, e.id IS NOT NULL AND l.content = cspm_leaf(
+        e, l.salt, CASE WHEN l.salt IS NULL THEN convert_from(l.content, 'UTF8')::jsonb ->> 'words' END
+    ) AS same, l.salt IS NULL AS erased, e.subject, e.subject_id, e.seq
+FROM triage_leaf l LEFT JOIN triage_event e ON e.id = l.event WHERE l.number >= %s ORDER BY l.number LIMIT %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """`size`: leaves that were computed again. `fault`: the first thing that is broken, None when nothing is."""
+
+    size: int
+    fault: Text | None
+
+
+def verify(*, at: datetime, note: str = "", public: bytes = b"") -> Verified:
+    """The whole log, at most 20,000 leaves in memory, from one snapshot of the database. Kept as a LedgerCheck.
+
+    `note`: a head that somebody kept outside, which must be one of this log; `public`: the key that they trust, default the one on
+    record. Nothing is believed of the database but its events.
+    """
+    begun = time.monotonic()
+    frontier = merkle.Frontier()
+    fault = None
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        try:
+            _walk(frontier, _outside(note, public))
+            _unsealed(at)
+        except _Fault as found:
+            fault = found.text
+    kept = {"message": fault.message, "params": dict(fault.params)} if fault else {}
+    LedgerCheck.objects.create(at=at, size=frontier.size, fault=kept, seconds=time.monotonic() - begun)
+    return Verified(frontier.size, fault)
+
+
+class _Fault(Exception):
+    def __init__(self, message: str, **params: Any) -> None:
+        super().__init__(message)
+        self.text = Text(message, params)
+
+
+def _outside(note: str, public: bytes) -> notes.Head | None:
+    try:
+        return notes.opened(note, public or bytes(keys.newest().public)) if note else None
+    except notes.Unsigned:
+        raise _Fault(_("The head that was given is not signed by the key.")) from None
+
+
+def _walk(frontier: merkle.Frontier, wanted: notes.Head | None) -> None:
+    heads = _heads()
+    head = next(heads, None)
+    seqs: dict[int, int] = {}
+    whole: list[bytes] = []
+    for row in _leaves():
+        _leaf(row, frontier.size, seqs)
+        frontier.add(row[3])
+        whole.append(row[3])
+        if len(whole) == tree.WIDTH:
+            _tile(whole, frontier.size)
+            whole = []
+        while head is not None and head[0] == frontier.size:
+            _head(head, frontier.root())
+            head = next(heads, None)
+        if wanted is not None and wanted.size == frontier.size and wanted.root != frontier.root():
+            raise _Fault(
+                _("The head of %(n)s leaves that was given is not one of this log: what came before it was changed."),
+                n=wanted.size,
+            )
+    for signed in (head[0] if head else 0, wanted.size if wanted else 0):
+        if signed > frontier.size:
+            raise _Fault(_("A head of %(n)s leaves was signed, and there are only %(here)s."), n=signed, here=frontier.size)
+
+
+def _leaves() -> Iterator[tuple[Any, ...]]:
+    number = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(LEAVES, [number, CHUNK])
+            rows = cursor.fetchall()
+        for row in rows:
+            yield (row[0], row[1], bytes(row[2]), bytes(row[3]), *row[4:])
+        if len(rows) < CHUNK:
+            return
+        number = rows[-1][0] + 1
+
+
+def _leaf(row: tuple[Any, ...], expected: int, seqs: dict[int, int]) -> None:
+    number, event, content, hashed, same, _erased, subject, subject_id, seq = row
+    if number != expected:
+        raise _Fault(_("Leaf %(n)s is missing."), n=expected)
+    if merkle.leaf_hash(content) != hashed:
+        raise _Fault(_("Leaf %(n)s (event %(event)s): its hash is not that of its content."), n=number, event=event)
+    if not same:
+        said = json.loads(content)
+        raise _Fault(
+            _("Event %(event)s (leaf %(n)s, %(subject)s %(id)s, %(kind)s) is not what was sealed: it was changed or deleted."),
+            n=number, event=event, subject=said["subject"], id=said["subject_id"], kind=said["kind"],
+        )  # fmt: skip
+    if subject == "finding" and seq is not None:
+        before = seqs.get(subject_id, 0)
+        if seq != before + 1:
+            raise _Fault(
+                _("Event %(event)s of finding %(id)s is number %(seq)s, after %(before)s."),
+                event=event, id=subject_id, seq=seq, before=before,
+            )  # fmt: skip
+        seqs[subject_id] = seq
+
+
+def _tile(whole: list[bytes], size: int) -> None:
+    number = size // tree.WIDTH - 1
+    stored = Node.objects.filter(level=tree.STEP, number=number).values_list("hash", flat=True).first()
+    if stored is None or bytes(stored) != merkle.subtree_of(whole)(0, tree.WIDTH):
+        raise _Fault(_("The stored hash over leaves %(a)s to %(b)s is not theirs."), a=size - tree.WIDTH, b=size - 1)
+
+
+def _heads() -> Iterator[tuple[int, bytes, str, list[bytes]]]:
+    """Heads in order, with the keys that may have signed them."""
+    known = [bytes(row.public) for row in LedgerKey.objects.order_by("-pk")]
+    for size, root, note in Checkpoint.objects.order_by("size").values_list("size", "root", "note").iterator(2000):
+        yield size, bytes(root), note, known
+
+
+def _head(head: tuple[int, bytes, str, list[bytes]], root: bytes) -> None:
+    size, stored, note, known = head
+    if stored != root:
+        raise _Fault(_("The head of %(n)s leaves says another root than theirs: something before it was changed."), n=size)
+    for public in known:
+        with contextlib.suppress(notes.Unsigned):
+            said = notes.opened(note, public)
+            if (said.size, said.root) == (size, root):
+                return
+    raise _Fault(_("The head of %(n)s leaves is not signed by a key of this ledger."), n=size)
+
+
+def _unsealed(at: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT e.id FROM triage_event e LEFT JOIN triage_leaf l ON l.event = e.id"
+            " WHERE l.event IS NULL AND e.recorded_at < %s ORDER BY e.id LIMIT 1",
+            [at - UNSEALED_FOR],
+        )
+        row = cursor.fetchone()
+    if row:
+        raise _Fault(_("Event %(event)s is older than an hour and no leaf covers it."), event=row[0])
