@@ -5,6 +5,11 @@ Source: the Service Authorization Reference. All of it reads; nothing here can c
 
 # Actions that are named otherwise than their operation.
 NAMED = {
+    "iam": {
+        "list_mfa_devices": "iam:ListMFADevices",
+        "list_saml_providers": "iam:ListSAMLProviders",
+        "list_virtual_mfa_devices": "iam:ListVirtualMFADevices",
+    },
     "s3": {
         "get_bucket_accelerate_configuration": "s3:GetAccelerateConfiguration",
         "get_bucket_encryption": "s3:GetEncryptionConfiguration",
@@ -21,6 +26,12 @@ NAMED = {
 # Services whose actions have another prefix than boto3's name of the client.
 PREFIXES: dict[str, str] = {}
 READ = {
+    "iam": (
+        "get_access_key_last_used", "get_account_password_policy", "get_account_summary", "get_group_policy", "get_login_profile",
+        "get_policy", "get_policy_version", "get_role", "get_role_policy", "get_user_policy", "list_access_keys",
+        "list_attached_role_policies", "list_attached_user_policies", "list_entities_for_policy", "list_mfa_devices",
+        "list_saml_providers", "list_user_policies", "list_virtual_mfa_devices",
+    ),
     "s3": (
         "get_bucket_acl", "get_bucket_encryption", "get_bucket_lifecycle_configuration", "get_bucket_logging",
         "get_bucket_notification_configuration", "get_bucket_ownership_controls", "get_bucket_policy", "get_bucket_replication",
