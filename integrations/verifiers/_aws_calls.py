@@ -26,6 +26,7 @@ NAMED = {
 # Services whose actions have another prefix than boto3's name of the client.
 PREFIXES: dict[str, str] = {}
 READ = {
+    "cloudtrail": ("describe_trails", "get_event_selectors", "get_insight_selectors", "get_trail_status", "list_trails"),
     "iam": (
         "get_access_key_last_used", "get_account_password_policy", "get_account_summary", "get_group_policy", "get_login_profile",
         "get_policy", "get_policy_version", "get_role", "get_role_policy", "get_user_policy", "list_access_keys",
