@@ -10,6 +10,17 @@ NAMED = {
         "list_saml_providers": "iam:ListSAMLProviders",
         "list_virtual_mfa_devices": "iam:ListVirtualMFADevices",
     },
+    "rds": {
+        "describe_db_cluster_parameters": "rds:DescribeDBClusterParameters",
+        "describe_db_cluster_snapshot_attributes": "rds:DescribeDBClusterSnapshotAttributes",
+        "describe_db_cluster_snapshots": "rds:DescribeDBClusterSnapshots",
+        "describe_db_clusters": "rds:DescribeDBClusters",
+        "describe_db_engine_versions": "rds:DescribeDBEngineVersions",
+        "describe_db_instances": "rds:DescribeDBInstances",
+        "describe_db_parameters": "rds:DescribeDBParameters",
+        "describe_db_snapshot_attributes": "rds:DescribeDBSnapshotAttributes",
+        "describe_db_snapshots": "rds:DescribeDBSnapshots",
+    },
     "s3": {
         "get_bucket_accelerate_configuration": "s3:GetAccelerateConfiguration",
         "get_bucket_encryption": "s3:GetEncryptionConfiguration",
@@ -26,12 +37,20 @@ NAMED = {
 # Services whose actions have another prefix than boto3's name of the client.
 PREFIXES: dict[str, str] = {}
 READ = {
+    "backup": ("get_backup_selection", "list_backup_plans", "list_backup_selections"),
     "cloudtrail": ("describe_trails", "get_event_selectors", "get_insight_selectors", "get_trail_status", "list_trails"),
+    "ec2": ("describe_route_tables", "describe_security_groups"),
     "iam": (
         "get_access_key_last_used", "get_account_password_policy", "get_account_summary", "get_group_policy", "get_login_profile",
         "get_policy", "get_policy_version", "get_role", "get_role_policy", "get_user_policy", "list_access_keys",
         "list_attached_role_policies", "list_attached_user_policies", "list_entities_for_policy", "list_mfa_devices",
         "list_saml_providers", "list_user_policies", "list_virtual_mfa_devices",
+    ),
+    "rds": (
+        "describe_certificates", "describe_db_cluster_parameters", "describe_db_cluster_snapshot_attributes",
+        "describe_db_cluster_snapshots", "describe_db_clusters", "describe_db_engine_versions",
+        "describe_db_instances", "describe_db_parameters", "describe_db_snapshot_attributes", "describe_db_snapshots",
+        "describe_event_subscriptions",
     ),
     "s3": (
         "get_bucket_acl", "get_bucket_encryption", "get_bucket_lifecycle_configuration", "get_bucket_logging",
