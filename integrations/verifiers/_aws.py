@@ -339,7 +339,7 @@ def _tokens(client: Any, operation: str) -> tuple[str, str]:
     """Names of the token to ask with and of the one that is answered, ('', '') where there are no pages."""
     if not client.can_paginate(operation):
         return "", ""
-    config = client.get_paginator(operation)._pagination_config  # noqa: SLF001 - the paginator itself would hide the exchanges
+    config = client.get_paginator(operation)._pagination_cfg  # noqa: SLF001 - the paginator itself would hide the exchanges
     token_in, token_out = config["input_token"], config["output_token"]
     return (token_in, token_out) if isinstance(token_in, str) and isinstance(token_out, str) else ("", "")
 

@@ -5,6 +5,22 @@ Source: the Service Authorization Reference. All of it reads; nothing here can c
 
 # Actions that are named otherwise than their operation.
 NAMED = {
+    "iam": {
+        "list_mfa_devices": "iam:ListMFADevices",
+        "list_saml_providers": "iam:ListSAMLProviders",
+        "list_virtual_mfa_devices": "iam:ListVirtualMFADevices",
+    },
+    "rds": {
+        "describe_db_cluster_parameters": "rds:DescribeDBClusterParameters",
+        "describe_db_cluster_snapshot_attributes": "rds:DescribeDBClusterSnapshotAttributes",
+        "describe_db_cluster_snapshots": "rds:DescribeDBClusterSnapshots",
+        "describe_db_clusters": "rds:DescribeDBClusters",
+        "describe_db_engine_versions": "rds:DescribeDBEngineVersions",
+        "describe_db_instances": "rds:DescribeDBInstances",
+        "describe_db_parameters": "rds:DescribeDBParameters",
+        "describe_db_snapshot_attributes": "rds:DescribeDBSnapshotAttributes",
+        "describe_db_snapshots": "rds:DescribeDBSnapshots",
+    },
     "s3": {
         "get_bucket_accelerate_configuration": "s3:GetAccelerateConfiguration",
         "get_bucket_encryption": "s3:GetEncryptionConfiguration",
@@ -19,14 +35,36 @@ NAMED = {
     "resourcegroupstaggingapi": {"get_resources": "tag:GetResources"},
 }
 # Services whose actions have another prefix than boto3's name of the client.
-PREFIXES: dict[str, str] = {}
+PREFIXES = {"accessanalyzer": "access-analyzer"}
 READ = {
+    "accessanalyzer": ("list_analyzers",),
+    "backup": ("get_backup_selection", "list_backup_plans", "list_backup_selections"),
+    "cloudtrail": ("describe_trails", "get_event_selectors", "get_insight_selectors", "get_trail_status", "list_trails"),
+    "config": ("describe_configuration_recorder_status",),
+    "ec2": ("describe_route_tables", "describe_security_groups"),
+    "guardduty": ("get_detector", "list_detectors", "list_findings"),
+    "iam": (
+        "get_access_key_last_used", "get_account_password_policy", "get_account_summary", "get_group_policy", "get_login_profile",
+        "get_policy", "get_policy_version", "get_role", "get_role_policy", "get_user_policy", "list_access_keys",
+        "list_attached_role_policies", "list_attached_user_policies", "list_entities_for_policy", "list_mfa_devices",
+        "list_saml_providers", "list_user_policies", "list_virtual_mfa_devices",
+    ),
+    "kms": ("describe_key", "get_key_policy", "get_key_rotation_status"),
+    "rds": (
+        "describe_certificates", "describe_db_cluster_parameters", "describe_db_cluster_snapshot_attributes",
+        "describe_db_cluster_snapshots", "describe_db_clusters", "describe_db_engine_versions",
+        "describe_db_instances", "describe_db_parameters", "describe_db_snapshot_attributes", "describe_db_snapshots",
+        "describe_event_subscriptions",
+    ),
     "s3": (
-        "get_bucket_acl", "get_bucket_encryption", "get_bucket_lifecycle_configuration", "get_bucket_logging",
+        "get_bucket_acl", "get_bucket_encryption", "get_bucket_lifecycle_configuration", "get_bucket_location", "get_bucket_logging",
         "get_bucket_notification_configuration", "get_bucket_ownership_controls", "get_bucket_policy", "get_bucket_replication",
         "get_bucket_versioning", "get_object_acl", "get_object_lock_configuration", "get_public_access_block", "list_buckets",
     ),
     "s3control": ("get_public_access_block",),
+    "securityhub": ("describe_hub", "get_enabled_standards", "list_enabled_products_for_import"),
+    "sns": ("get_topic_attributes",),
+    "sqs": ("get_queue_attributes", "get_queue_url"),
     "sts": ("get_caller_identity",),
 }  # fmt: skip
 

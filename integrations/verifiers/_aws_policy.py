@@ -10,10 +10,14 @@ RESTRICTING = frozenset(
     {
         "aws:sourceaccount", "aws:sourceowner", "aws:sourcearn", "aws:principalaccount", "aws:principalarn",
         "aws:principalorgid", "aws:principalorgpaths", "aws:resourceaccount", "aws:sourcevpc", "aws:sourcevpce",
-        "aws:sourceorgid", "aws:sourceorgpaths", "aws:userid", "aws:username", "s3:resourceaccount", "lambda:eventsourcetoken",
+        "aws:sourceorgid", "aws:sourceorgpaths", "aws:userid", "aws:username", "aws:calledvia", "aws:calledviafirst",
+        "aws:calledvialast", "kms:calleraccount", "kms:viaservice", "s3:resourceaccount", "lambda:eventsourcetoken",
     }
 )  # fmt: skip
 BY_ARN = frozenset({"aws:sourcearn", "aws:principalarn"})
+BY_NETWORK = frozenset({"aws:sourcevpc", "aws:sourcevpce"})
+# AWS calls these for resources of the same account only.
+OWN_SERVICES = frozenset({"secretsmanager.amazonaws.com", "eks.amazonaws.com"})
 OPERATORS = {"StringEquals": RESTRICTING, "StringLike": RESTRICTING, "ArnLike": BY_ARN, "ArnEquals": BY_ARN}
 
 
@@ -28,17 +32,19 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def is_public(policy: Mapping[str, Any], *, actions: Iterable[str] = ()) -> bool:
+def is_public(policy: Mapping[str, Any], *, actions: Iterable[str] = (), owner: str = "", deputy: bool = False) -> bool:
     """Whether a statement allows everybody, without a condition that restricts who that is.
 
-    `actions`: only statements that allow one of these, or everything, count; empty: all count.
+    `actions`: only statements that allow one of these, or everything, count; empty: all count. `owner`: other accounts than this
+    count as everybody. `deputy`: a service of AWS counts as everybody, as it may act for anyone.
     """
     wanted = frozenset(actions)
     return any(
         statement.get("Effect") == "Allow"
-        and for_everybody(statement)
+        and (for_everybody(statement) or (owner and _for_others(statement, owner)) or (deputy and _for_service(statement)))
         and (not wanted or "*" in listed(statement.get("Action")) or not wanted.isdisjoint(listed(statement.get("Action"))))
-        and not _restricted(statement.get("Condition") or {})
+        and not restricts(statement.get("Condition") or {}, owner=owner)
+        and not _from_private_addresses(statement.get("Condition") or {})
         for statement in statements(policy)
     )
 
@@ -57,12 +63,56 @@ def _is_anybody(name: Any, *, alone: bool) -> bool:
     return isinstance(name, str) and (name in ("*", ANY_ROOT) or (alone and "*" in name))
 
 
-def _restricted(condition: Mapping[str, Any]) -> bool:
+def restricts(condition: Mapping[str, Any], *, owner: str = "") -> bool:
+    """Whether a condition tells who everybody is; `owner`: it has to be this account, or one organization."""
     for operator, keys in OPERATORS.items():
-        tested = {str(key).lower(): value for key, value in (condition.get(operator) or {}).items()}
-        if any(isinstance(tested.get(key), str | list) for key in keys):
+        tested = _tested(condition, operator)
+        if any(isinstance(tested.get(key), str | list) and _narrows(key, listed(tested[key]), owner) for key in keys):
             return True
-    addresses = {str(key).lower(): value for key, value in (condition.get("IpAddress") or {}).items()}.get("aws:sourceip")
+    return bool(owner) and one_organization(condition)
+
+
+def one_organization(condition: Mapping[str, Any]) -> bool:
+    found = [_tested(condition, operator).get("aws:principalorgid") for operator in ("StringEquals", "StringLike")]
+    return any(("*" not in value) for value in found if isinstance(value, str | list))
+
+
+def is_narrow(arns: Iterable[Any], owner: str = "") -> bool:
+    """Whether ARNs of a source name something, and nothing of another account than the owner's."""
+    return not any(arn == "*" or arn.count("*") >= 3 or arn.endswith(":*") or (owner and not _is_of(arn, owner)) for arn in arns)
+
+
+def _is_of(arn: str, owner: str) -> bool:
+    account = ([*arn.split(":"), "", "", "", "", ""])[4]
+    return not account or (owner in arn if account.isdigit() else account == owner)
+
+
+def _narrows(key: str, values: list[Any], owner: str) -> bool:
+    if not owner or key in BY_NETWORK:
+        return True
+    return is_narrow(values, owner) if key == "aws:sourcearn" else all(owner in value for value in values)
+
+
+def _tested(condition: Mapping[str, Any], operator: str) -> dict[str, Any]:
+    """The keys of a condition are the same in capitals."""
+    return {str(key).lower(): value for key, value in (condition.get(operator) or {}).items()}
+
+
+def _for_others(statement: Mapping[str, Any], owner: str) -> bool:
+    principal = statement.get("Principal")
+    return isinstance(principal, Mapping) and any(owner not in name for name in listed(principal.get("AWS")))
+
+
+def _for_service(statement: Mapping[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    services = listed(principal.get("Service")) if isinstance(principal, Mapping) else []
+    return OWN_SERVICES.isdisjoint(services) and any(
+        name == "*" or name.endswith((".amazonaws.com", ".amazon.com")) for name in services
+    )
+
+
+def _from_private_addresses(condition: Mapping[str, Any]) -> bool:
+    addresses = _tested(condition, "IpAddress").get("aws:sourceip")
     return bool(addresses) and all(_is_private(address) for address in listed(addresses))
 
 

@@ -16,6 +16,7 @@ LABEL = "AWS S3"
 GONE = frozenset({"NoSuchBucket"})
 EVERYBODY = ("AllUsers", "AuthenticatedUsers")
 WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:*", "s3:Put*", "s3:Delete*")
+EVENTS = frozenset({"TopicConfigurations", "QueueConfigurations", "LambdaFunctionConfigurations", "EventBridgeConfiguration"})
 EVERYTHING = frozenset({"s3:PutObject", "s3:*", "*"})
 
 
@@ -109,6 +110,53 @@ def access_logging(account: Account) -> Verdict:
     return False, Text(_("The bucket does not log access."))
 
 
+def cross_account(account: Account) -> Verdict:
+    if is_public(_policy(account), owner=account.target.account):
+        return False, Text(_("The bucket's policy lets other accounts in."))
+    return True, Text(_("The bucket's policy lets no other account in."))
+
+
+def cross_region_replication(account: Account) -> Verdict:
+    """An enabled rule to a bucket of this account in another region; whether a foreign bucket is elsewhere cannot be seen."""
+    status = _versioning(account).get("Status", "never enabled")
+    if status != "Enabled":
+        return False, Text(_("The bucket's versioning is: %(status)s."), {"status": status})
+    answer = _of_bucket(account, "get_bucket_replication", "ReplicationConfigurationNotFoundError")
+    rules = answer.get("ReplicationConfiguration", {}).get("Rules", [])
+    targets = {rule["Destination"]["Bucket"].rpartition(":")[2] for rule in rules if rule["Status"] == "Enabled"}
+    if not targets:
+        return False, Text(_("The bucket has no enabled rule for replication."))
+    ours = {bucket["Name"] for bucket in account.ask_all("s3", "list_buckets", "Buckets")}
+    here = _location(account, account.name)
+    for bucket in sorted(targets & ours):
+        there = _location(account, bucket)
+        if there != here:
+            return True, Text(_("The bucket replicates to %(bucket)s in %(region)s."), {"bucket": bucket, "region": there})
+    if targets - ours:
+        buckets = ", ".join(sorted(targets - ours))
+        raise Stop(Outcome.CANNOT, Text(_("The bucket replicates to another account: %(buckets)s."), {"buckets": buckets}))
+    return False, Text(_("The bucket replicates within its region alone."))
+
+
+def event_notifications(account: Account) -> Verdict:
+    if not EVENTS.isdisjoint(_of_bucket(account, "get_bucket_notification_configuration")):
+        return True, Text(_("The bucket notifies of events."))
+    return False, Text(_("The bucket notifies of no events."))
+
+
+def lifecycle(account: Account) -> Verdict:
+    answer = _of_bucket(account, "get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration")
+    if any(rule["Status"] == "Enabled" for rule in answer.get("Rules", [])):
+        return True, Text(_("The bucket has an enabled lifecycle rule."))
+    return False, Text(_("The bucket has no enabled lifecycle rule."))
+
+
+def object_lock(account: Account) -> Verdict:
+    if _of_bucket(account, "get_object_lock_configuration", "ObjectLockConfigurationNotFoundError"):
+        return True, Text(_("The bucket can lock objects."))
+    return False, Text(_("The bucket cannot lock objects."))
+
+
 JUDGES: dict[str, Judge] = {
     "s3_bucket_public_access": public_access,
     "s3_bucket_public_list_acl": public_list_acl,
@@ -123,6 +171,11 @@ JUDGES: dict[str, Judge] = {
     "s3_bucket_secure_transport_policy": tls_only,
     "s3_bucket_acl_prohibited": acl_disabled,
     "s3_bucket_server_access_logging_enabled": access_logging,
+    "s3_bucket_cross_account_access": cross_account,
+    "s3_bucket_cross_region_replication": cross_region_replication,
+    "s3_bucket_event_notifications_enabled": event_notifications,
+    "s3_bucket_lifecycle_enabled": lifecycle,
+    "s3_bucket_object_lock": object_lock,
 }
 CHECKS = frozenset(("prowler", check) for check in JUDGES)
 
@@ -199,6 +252,13 @@ def _algorithm(account: Account) -> str:
 
 def _versioning(account: Account) -> Mapping[str, Any]:
     return _of_bucket(account, "get_bucket_versioning")
+
+
+def _location(account: Account, bucket: str) -> str:
+    """The oldest regions have names of their own here."""
+    answer = account.ask("s3", "get_bucket_location", Bucket=bucket, ExpectedBucketOwner=account.target.account)
+    place = answer.get("LocationConstraint") or "us-east-1"
+    return "eu-west-1" if place == "EU" else str(place)
 
 
 def _denies_plain(statement: Mapping[str, Any]) -> bool:

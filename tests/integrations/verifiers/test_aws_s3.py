@@ -77,6 +77,23 @@ def own(rule):
     return lambda s3: s3.put_bucket_ownership_controls(Bucket=NAME, OwnershipControls=controls)
 
 
+TOPIC = {"TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:x", "Events": ["s3:ObjectCreated:*"]}
+
+
+def notify(**configuration):
+    return lambda s3: s3.put_bucket_notification_configuration(Bucket=NAME, NotificationConfiguration=configuration)
+
+
+def expire(status):
+    rule = {"ID": "old", "Status": status, "Filter": {"Prefix": ""}, "Expiration": {"Days": 30}}
+    return lambda s3: s3.put_bucket_lifecycle_configuration(Bucket=NAME, LifecycleConfiguration={"Rules": [rule]})
+
+
+def lock(s3):
+    version(Status="Enabled")(s3)
+    s3.put_object_lock_configuration(Bucket=NAME, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+
+
 def nothing(s3):
     pass
 
@@ -105,6 +122,10 @@ def nothing(s3):
         ),
         ("s3_bucket_secure_transport_policy", policy(deny_plain(value="true")), policy(deny_plain("*"))),
         ("s3_bucket_acl_prohibited", own("ObjectWriter"), own("BucketOwnerEnforced")),
+        ("s3_bucket_cross_account_access", policy(allow()), policy(deny_plain())),
+        ("s3_bucket_event_notifications_enabled", notify(), notify(TopicConfigurations=[TOPIC])),
+        ("s3_bucket_lifecycle_enabled", expire("Disabled"), expire("Enabled")),
+        ("s3_bucket_object_lock", nothing, lock),
     ],
 )
 def test_what_is_broken_fails_and_what_is_repaired_is_fixed(s3, check, broken, repaired):
@@ -174,6 +195,54 @@ def test_who_is_everybody(s3, statement, outcome):
     put_policy(s3, statement)
 
     assert look("s3_bucket_public_access").outcome == outcome
+
+
+OTHER = "999988887777"
+
+
+@pytest.mark.parametrize(
+    ("statement", "outcome"),
+    [
+        (allow(principal={"AWS": f"arn:aws:iam::{ACCOUNT}:role/deploy"}), Outcome.FIXED),
+        (allow(principal={"AWS": f"arn:aws:iam::{OTHER}:root"}), Outcome.FAILING),
+        (allow(principal={"AWS": [f"arn:aws:iam::{ACCOUNT}:root", OTHER]}), Outcome.FAILING),
+        (allow(principal={"Service": "cloudtrail.amazonaws.com"}), Outcome.FIXED),
+        (allow(condition={"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}), Outcome.FIXED),
+        (allow(condition={"StringEquals": {"aws:PrincipalAccount": [ACCOUNT, OTHER]}}), Outcome.FAILING),
+        (allow(condition={"StringEquals": {"aws:PrincipalOrgID": "o-acme"}}), Outcome.FIXED),
+        (allow(condition={"StringEquals": {"aws:SourceVpce": "vpce-1"}}), Outcome.FIXED),
+        (allow(condition={"ArnLike": {"aws:SourceArn": f"arn:aws:sns:eu-west-1:{ACCOUNT}:x"}}), Outcome.FIXED),
+        (allow(condition={"ArnLike": {"aws:SourceArn": f"arn:aws:sns:eu-west-1:{OTHER}:x"}}), Outcome.FAILING),
+    ],
+)
+def test_who_is_another_account(s3, statement, outcome):
+    put_policy(s3, statement)
+
+    assert look("s3_bucket_cross_account_access").outcome == outcome
+
+
+def test_replication_to_another_region(s3, cloud):
+    check = "s3_bucket_cross_region_replication"
+    cloud.bucket("acme-near")
+    far = {"LocationConstraint": "eu-west-3"}
+    cloud.client("s3", region="eu-west-3").create_bucket(Bucket="acme-far", CreateBucketConfiguration=far)
+    for name in (NAME, "acme-near", "acme-far"):
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+
+    def replicate(bucket, status="Enabled"):
+        rule = {"ID": "1", "Status": status, "Priority": 1, "Filter": {}, "Destination": {"Bucket": f"arn:aws:s3:::{bucket}"}}
+        rule["DeleteMarkerReplication"] = {"Status": "Disabled"}
+        configuration = {"Role": f"arn:aws:iam::{ACCOUNT}:role/replicate", "Rules": [rule]}
+        s3.put_bucket_replication(Bucket=NAME, ReplicationConfiguration=configuration)
+        return look(check).outcome
+
+    assert look(check).outcome == Outcome.FAILING
+    assert replicate("acme-near") == Outcome.FAILING
+    assert replicate("acme-far", "Disabled") == Outcome.FAILING
+    assert replicate("acme-far") == Outcome.FIXED
+    assert replicate("acme-foreign") == Outcome.CANNOT
+    s3.put_bucket_versioning(Bucket=NAME, VersioningConfiguration={"Status": "Suspended"})
+    assert look(check).outcome == Outcome.FAILING
 
 
 # --- what is no verdict -------------------------------------------------------------------------------------------------------
