@@ -51,10 +51,15 @@ def allows_everything(policy: Mapping[str, Any]) -> bool:
 
 
 def allows_all_of(policy: Mapping[str, Any], actions: Iterable[str]) -> bool:
-    """Each of the actions on all resources, and none of them denied anywhere."""
-    allowing = [statement for statement in statements(policy) if _effect(statement) == "allow" and _on_star(statement)]
+    """Each of the actions on all resources, and none of them denied anywhere.
+
+    What several statements except by NotAction is excepted from them all, as Prowler adds up.
+    """
+    allowing = [statement for statement in statements(policy) if _effect(statement) == "allow"]
     denying = [statement for statement in statements(policy) if _effect(statement) == "deny"]
-    return all(_names(allowing, action) and not _names(denying, action) for action in actions)
+    everywhere = [statement for statement in allowing if _on_star(statement)]
+    together, denied = _together(allowing), _together(denying)
+    return all(_names(everywhere, action) and _is_about(together, action) and not _is_about(denied, action) for action in actions)
 
 
 def may_on_all(policy: Mapping[str, Any], action: str) -> bool:
@@ -91,6 +96,11 @@ def _everywhere(statement: Mapping[str, Any]) -> bool:
 def _names(found: Iterable[Mapping[str, Any]], action: str) -> bool:
     """Whether one of the statements is about the action."""
     return any(_is_about(statement, action) for statement in found)
+
+
+def _together(found: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """One statement of all their actions."""
+    return {key: [name for one in found for name in listed(one.get(key))] for key in ("Action", "NotAction")}
 
 
 def _is_about(statement: Mapping[str, Any], action: str) -> bool:

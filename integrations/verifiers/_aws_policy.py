@@ -6,15 +6,13 @@ from typing import Any
 
 ANY_ROOT = "arn:aws:iam::*:root"
 # A condition on one of these keys makes "everybody" a known circle.
-RESTRICTING = frozenset(
-    {
-        "aws:sourceaccount", "aws:sourceowner", "aws:sourcearn", "aws:principalaccount", "aws:principalarn",
-        "aws:principalorgid", "aws:principalorgpaths", "aws:resourceaccount", "aws:sourcevpc", "aws:sourcevpce",
-        "aws:sourceorgid", "aws:sourceorgpaths", "aws:userid", "aws:username", "aws:calledvia", "aws:calledviafirst",
-        "aws:calledvialast", "kms:calleraccount", "kms:viaservice", "s3:resourceaccount", "lambda:eventsourcetoken",
-    }
+RESTRICTING = (
+    "aws:sourceaccount", "aws:sourceowner", "aws:sourcearn", "aws:principalaccount", "aws:principalarn", "aws:principalorgid",
+    "aws:principalorgpaths", "aws:resourceaccount", "aws:sourcevpc", "aws:sourcevpce", "aws:sourceorgid", "aws:sourceorgpaths",
+    "aws:userid", "aws:username", "aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "kms:calleraccount",
+    "kms:viaservice", "s3:resourceaccount", "lambda:eventsourcetoken",
 )  # fmt: skip
-BY_ARN = frozenset({"aws:sourcearn", "aws:principalarn"})
+BY_ARN = ("aws:sourcearn", "aws:principalarn")
 BY_NETWORK = frozenset({"aws:sourcevpc", "aws:sourcevpce"})
 # AWS calls these for resources of the same account only.
 OWN_SERVICES = frozenset({"secretsmanager.amazonaws.com", "eks.amazonaws.com"})
@@ -64,12 +62,19 @@ def _is_anybody(name: Any, *, alone: bool) -> bool:
 
 
 def restricts(condition: Mapping[str, Any], *, owner: str = "") -> bool:
-    """Whether a condition tells who everybody is; `owner`: it has to be this account, or one organization."""
+    """Whether a condition tells who everybody is; `owner`: it has to be this account, or one organization.
+
+    Then a source that is not narrow and no list undoes what came before it, in the order of RESTRICTING: Prowler reads it so.
+    """
+    found = False
     for operator, keys in OPERATORS.items():
         tested = _tested(condition, operator)
-        if any(isinstance(tested.get(key), str | list) and _narrows(key, listed(tested[key]), owner) for key in keys):
-            return True
-    return bool(owner) and one_organization(condition)
+        for key in keys:
+            value = tested.get(key)
+            if isinstance(value, str | list):
+                undoes = bool(owner) and key == "aws:sourcearn" and isinstance(value, str)
+                found = _narrows(key, listed(value), owner) or (found and not undoes)
+    return found or (bool(owner) and one_organization(condition))
 
 
 def one_organization(condition: Mapping[str, Any]) -> bool:

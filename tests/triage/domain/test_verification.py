@@ -156,13 +156,13 @@ def test_a_bug_of_a_verifier_is_an_error(clock):
 
 @pytest.mark.django_db
 def test_a_check_without_verifier_cannot_be_verified_and_says_so(clock):
-    row = finding(check="iam_no_root_access_key")
+    row = finding(check="iam_avoid_root_usage")
 
     done = verify(row, told.judgement(Outcome.FIXED, AT), clock)
 
     assert (done.outcome, row.status) == ("cannot", "open")
-    assert "iam_no_root_access_key" in str(done.summary)
-    assert verification.fitting("prowler", "iam_no_root_access_key") is None
+    assert "iam_avoid_root_usage" in str(done.summary)
+    assert verification.fitting("prowler", "iam_avoid_root_usage") is None
     assert verification.fitting("prowler", "told") == "told"
 
 
