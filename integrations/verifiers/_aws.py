@@ -102,7 +102,9 @@ class Account:
         self.target = target
         self.exchanges: list[Exchange] = []
         self.at = at
-        self.region = target.options.get("region") or (target.region if target.region not in ("", "global") else "us-east-1")
+        # Asked in another region, an asset would look as if it were gone: the option counts for what has none.
+        own = target.region if target.region != "global" else ""
+        self.region = own or target.options.get("region") or "us-east-1"
         self._reach = reach
 
     @property
@@ -182,9 +184,8 @@ class Account:
             if absent and answer.response["Error"]["Code"] == absent:
                 return {}
             raise self._refusal(answer, action, gone) from answer
-        if isinstance(answer, BotoCoreError):
+        if isinstance(answer, Exception):
             raise _unreached(answer) from answer
-        assert isinstance(answer, dict)  # noqa: S101 - for the type checker
         return answer
 
     def ask_all(self, service: str, operation: str, key: str, **request: Any) -> list[Any]:
@@ -205,6 +206,7 @@ class Account:
         self, service: str, operation: str, region: str, request: Mapping[str, Any]
     ) -> tuple[Exchange | None, dict[str, Any] | Exception]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - heavy
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415 - an answer that is not AWS's
 
         heard: list[Exchange] = []
 
@@ -231,7 +233,7 @@ class Account:
         client.meta.events.register("after-call.*.*", record, unique_id="cspm-record")
         try:
             answer: dict[str, Any] | Exception = getattr(client, operation)(**request)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
             answer = error
         finally:
             client.meta.events.unregister("after-call.*.*", record, unique_id="cspm-record")
@@ -319,7 +321,7 @@ def _tools() -> dict[str, str]:
     return {"boto3": boto3.__version__, "botocore": botocore.__version__}
 
 
-def _unreached(error: "BotoCoreError") -> Stop:
+def _unreached(error: Exception) -> Stop:
     from botocore.exceptions import (  # noqa: PLC0415 - heavy
         CredentialRetrievalError,
         NoCredentialsError,
