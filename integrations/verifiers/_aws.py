@@ -19,7 +19,7 @@ from integrations.verifiers._aws_calls import ACTIONS
 from triage.ports import Exchange, Judgement, Outcome, Target, Text
 
 if TYPE_CHECKING:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
     from botocore.loaders import Loader
 
 DENIED = frozenset(
@@ -169,7 +169,7 @@ class Account:
 
         An operation that ACTIONS lacks is a KeyError: so the policy that we ask for is never short. Raises Stop.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - heavy, and the web process asks nothing
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - heavy, and the web process asks nothing
 
         action = permission or ACTIONS[service][operation]
         region = region or self.region

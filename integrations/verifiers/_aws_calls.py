@@ -41,7 +41,11 @@ READ = {
     "backup": ("get_backup_selection", "list_backup_plans", "list_backup_selections"),
     "cloudtrail": ("describe_trails", "get_event_selectors", "get_insight_selectors", "get_trail_status", "list_trails"),
     "config": ("describe_configuration_recorder_status",),
-    "ec2": ("describe_route_tables", "describe_security_groups"),
+    "ec2": (
+        "describe_addresses", "describe_images", "describe_instances", "describe_route_tables", "describe_security_groups",
+        "describe_snapshot_attribute", "describe_snapshots", "describe_volumes", "get_ebs_encryption_by_default",
+        "get_instance_metadata_defaults", "get_snapshot_block_public_access_state",
+    ),
     "guardduty": ("get_detector", "list_detectors", "list_findings"),
     "iam": (
         "get_access_key_last_used", "get_account_password_policy", "get_account_summary", "get_group_policy", "get_login_profile",
@@ -65,6 +69,7 @@ READ = {
     "securityhub": ("describe_hub", "get_enabled_standards", "list_enabled_products_for_import"),
     "sns": ("get_topic_attributes",),
     "sqs": ("get_queue_attributes", "get_queue_url"),
+    "ssm": ("describe_instance_information",),
     "sts": ("get_caller_identity",),
 }  # fmt: skip
 
