@@ -46,6 +46,15 @@ class Cloud:
         finally:
             self._post("/moto-api/reset-auth", b"inf")
 
+    @contextmanager
+    def allowing_nothing(self, monkeypatch) -> Iterator[None]:
+        """Where the product looks, the keys of somebody who may only learn who it is."""
+        nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
+        with self.enforcing(nothing) as (key, secret):
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+            yield
+
     def bucket(self, name: str) -> None:
         self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
 

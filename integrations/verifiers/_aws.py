@@ -174,10 +174,10 @@ class Account:
         action = permission or ACTIONS[service][operation]
         region = region or self.region
         known = json.dumps([service, operation, region, request], sort_keys=True, default=str)
-        asked, exchange, answer = self._reach.answers.get(known, (0.0, None, {}))
-        if time.monotonic() - asked > FRESH or not asked:
-            exchange, answer = self._call(service, operation, region, request)
-            self._reach.answers[known] = (time.monotonic(), exchange, answer)
+        lately = self._reach.answers.get(known)
+        if lately is None or time.monotonic() - lately[0] > FRESH:
+            lately = self._reach.answers[known] = (time.monotonic(), *self._call(service, operation, region, request))
+        _asked, exchange, answer = lately
         if exchange is not None:
             self.exchanges.append(exchange)
         if isinstance(answer, ClientError):
@@ -338,12 +338,17 @@ def _unreached(error: Exception) -> Stop:
 
 
 def _tokens(client: Any, operation: str) -> tuple[str, str]:
-    """Names of the token to ask with and of the one that is answered, ('', '') where there are no pages."""
+    """Names of the token to ask with and of the one that is answered, ('', '') where there are no pages.
+
+    Raises NotImplementedError for pages that need more than a name: the first of them must not pass for all.
+    """
     if not client.can_paginate(operation):
         return "", ""
     config = client.get_paginator(operation)._pagination_cfg  # noqa: SLF001 - the paginator itself would hide the exchanges
     token_in, token_out = config["input_token"], config["output_token"]
-    return (token_in, token_out) if isinstance(token_in, str) and isinstance(token_out, str) else ("", "")
+    if not (isinstance(token_in, str) and isinstance(token_out, str) and token_out.isidentifier()):
+        raise NotImplementedError(operation)
+    return token_in, token_out
 
 
 def _remember(params: Mapping[str, Any], context: dict[str, Any], **_event: Any) -> None:

@@ -22,7 +22,6 @@ NAMED = {
         "describe_db_snapshots": "rds:DescribeDBSnapshots",
     },
     "s3": {
-        "get_bucket_accelerate_configuration": "s3:GetAccelerateConfiguration",
         "get_bucket_encryption": "s3:GetEncryptionConfiguration",
         "get_bucket_lifecycle_configuration": "s3:GetLifecycleConfiguration",
         "get_bucket_notification_configuration": "s3:GetBucketNotification",
@@ -32,7 +31,6 @@ NAMED = {
         "list_buckets": "s3:ListAllMyBuckets",
     },
     "s3control": {"get_public_access_block": "s3:GetAccountPublicAccessBlock"},
-    "resourcegroupstaggingapi": {"get_resources": "tag:GetResources"},
 }
 # Services whose actions have another prefix than boto3's name of the client.
 PREFIXES = {"accessanalyzer": "access-analyzer"}
@@ -63,7 +61,7 @@ READ = {
     "s3": (
         "get_bucket_acl", "get_bucket_encryption", "get_bucket_lifecycle_configuration", "get_bucket_location", "get_bucket_logging",
         "get_bucket_notification_configuration", "get_bucket_ownership_controls", "get_bucket_policy", "get_bucket_replication",
-        "get_bucket_versioning", "get_object_acl", "get_object_lock_configuration", "get_public_access_block", "list_buckets",
+        "get_bucket_versioning", "get_object_lock_configuration", "get_public_access_block", "list_buckets",
     ),
     "s3control": ("get_public_access_block",),
     "securityhub": ("describe_hub", "get_enabled_standards", "list_enabled_products_for_import"),

@@ -187,11 +187,7 @@ def test_events_of_s3_objects_by_the_new_selectors(trail):
 
 @pytest.mark.parametrize("check", sorted(aws_cloudtrail.JUDGES))
 def test_a_missing_permission_is_never_a_verdict(trail, cloud, monkeypatch, check):
-    nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
-    with cloud.enforcing(nothing) as (key, secret):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-
+    with cloud.allowing_nothing(monkeypatch):
         answer = look(check)
 
     assert answer.outcome == Outcome.DENIED

@@ -310,11 +310,7 @@ def test_the_name_of_an_automated_snapshot_holds_a_colon(rds):
 
 @pytest.mark.parametrize("check", sorted(aws_rds.JUDGES))
 def test_a_missing_permission_is_never_a_verdict(rds, cloud, monkeypatch, check):
-    nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
-    with cloud.enforcing(nothing) as (key, secret):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-
+    with cloud.allowing_nothing(monkeypatch):
         answer = look(check, arn("snapshot:x") if check in OF_SNAPSHOTS else arn("db:orders"))
 
     assert (answer.outcome, answer.missing.partition("Describe")[0]) == (Outcome.DENIED, "rds:")

@@ -9,7 +9,6 @@ from triage.ports import Outcome, Target
 
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 NAME = "acme-public-assets"
-NOBODY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
 
 
 def look(check, *, name=NAME, account=ACCOUNT, options=None):
@@ -257,10 +256,7 @@ def test_a_deleted_bucket_is_gone_for_every_check(cloud):
 @pytest.mark.parametrize("check", sorted(aws_s3.JUDGES))
 def test_a_missing_permission_is_never_a_verdict(s3, cloud, monkeypatch, check):
     s3.put_bucket_acl(Bucket=NAME, ACL="public-read")
-    with cloud.enforcing(NOBODY) as (key, secret):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-
+    with cloud.allowing_nothing(monkeypatch):
         answer = look(check)
 
     assert answer.outcome == Outcome.DENIED

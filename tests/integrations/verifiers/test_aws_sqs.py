@@ -108,11 +108,7 @@ def test_encryption_of_a_topic(topic):
 @pytest.mark.parametrize("check", sorted(aws_sqs.JUDGES))
 def test_what_is_no_verdict(cloud, monkeypatch, check):
     assert look(check).outcome == GONE
-    nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
-    with cloud.enforcing(nothing) as (key, secret):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-
+    with cloud.allowing_nothing(monkeypatch):
         answer = look(check)
 
     assert answer.outcome == Outcome.DENIED

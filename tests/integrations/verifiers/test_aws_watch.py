@@ -114,11 +114,7 @@ def test_an_analyzer(cloud, monkeypatch):
 
 @pytest.mark.parametrize("check", sorted(set(aws_watch.JUDGES) - {"accessanalyzer_enabled"}))
 def test_a_missing_permission_is_never_a_verdict(cloud, monkeypatch, check):
-    nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
-    with cloud.enforcing(nothing) as (key, secret):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-
+    with cloud.allowing_nothing(monkeypatch):
         answer = look(check)
 
     assert answer.outcome == Outcome.DENIED
