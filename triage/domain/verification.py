@@ -62,7 +62,9 @@ def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
 
     Outside of a transaction only: that it runs, and how often it was tried, is committed before the outside is asked.
     """
-    _run(_claim(Q(pk=verification), at=clock()), clock)
+    claimed = _claim(Q(pk=verification), at=clock())
+    if claimed:
+        _run(claimed, clock)
     return Verification.objects.get(pk=verification)
 
 
@@ -95,7 +97,7 @@ def _claimable(at: datetime) -> Q:
 
 
 def _claim(which: Q, *, at: datetime) -> list[Verification]:
-    """The one that waits longest, and others of its account that the same verifier answers. Two statements.
+    """The one that waits longest, and others of its account that the same verifier answers. Three statements.
 
     What may have killed its worker is claimed alone, so that it takes no others with it.
     """
@@ -130,11 +132,11 @@ def _run(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> int:
             )
             given_back.update(state=State.QUEUED, lease_until=None, attempts=F("attempts") - 1)
             return number
-        _keep(row, next(judgements), clock())
+        _conclude(row, next(judgements), clock())
     return len(claimed)
 
 
-def _keep(claimed: Verification, judgement: Judgement, at: datetime) -> None:
+def _conclude(claimed: Verification, judgement: Judgement, at: datetime) -> None:
     """Write what was found and what follows, in one transaction, unless another worker took over."""
     proof = _kept(claimed, judgement, at) if judgement.exchanges else None
     if judgement.outcome == Outcome.FIXED and proof is None:
@@ -170,13 +172,13 @@ def _judge(finding: int, outcome: str, *, at: datetime) -> bool:
 
 def _ask(claimed: Sequence[Verification], at: datetime) -> Iterator[Judgement]:
     """A judgement for each, whatever the verifier does."""
-    first = claimed[0] if claimed else None
-    if first is not None and first.attempts > ATTEMPTS:
+    first = claimed[0]
+    if first.attempts > ATTEMPTS:
         yield Judgement(Outcome.ERROR, Text(_("It was tried %(n)s times, and the worker died each time."), {"n": ATTEMPTS}))
-    elif first is not None and not first.verifier:
+    elif not first.verifier:
         said = {"check": first.finding.check_ref.key}
         yield Judgement(Outcome.CANNOT, Text(_("No verifier answers check %(check)s. The next scan that covers it will."), said))
-    elif first is not None:
+    else:
         yield from _answered(first.verifier, [_target(row.finding) for row in claimed], at)
 
 
