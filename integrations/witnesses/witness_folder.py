@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext_noop as _
 
-from triage.ports import DeliveryError, Options, Probe, Receipt, SealedHead, Setting, Text
+from triage.ports import DeliveryError, Options, Probe, SealedHead, Setting, Text
 
 LABEL = _("Folder")
 SETTINGS = (Setting("folder", _("Folder"), _("Where heads are written, one file each."), required=True),)
@@ -20,14 +20,14 @@ def probe(options: Options, /) -> Iterator[Probe]:
     yield Probe(Text(_("The folder")), passed, said)
 
 
-def publish(head: SealedHead, options: Options, /) -> Receipt:
+def publish(head: SealedHead, options: Options, /) -> str:
     folder = Path(str(options["folder"]))
     path = folder / f"{head.size:012d}.checkpoint"
     try:
         if path.exists():
             if path.read_text(encoding="utf-8") != head.note:
                 raise DeliveryError(f"{path.name} is there and says something else: this is not the same ledger", permanent=True)
-            return Receipt(str(path))
+            return str(path)
         draft = folder / f".{secrets.token_hex(8)}"
         with draft.open("x", encoding="utf-8") as file:
             file.write(head.note)
@@ -37,4 +37,4 @@ def publish(head: SealedHead, options: Options, /) -> Receipt:
         draft.rename(path)
     except OSError as error:
         raise DeliveryError(f"{type(error).__name__}: {folder}") from None
-    return Receipt(str(path))
+    return str(path)

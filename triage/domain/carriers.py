@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from django.utils.translation import gettext_noop as _
 
 from triage import plugins
-from triage.domain import connections, evidence
+from triage.domain import connections
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid
 from triage.models import Alarm, Checkpoint, Finding, OutboxMessage, Publication, Team, Thread, Ticket, Told
@@ -18,7 +18,6 @@ from triage.ports import (
     Notice,
     Notifier,
     Options,
-    Receipt,
     Row,
     SealedHead,
     Severity,
@@ -34,7 +33,8 @@ class Carrier(Protocol):
     """`send` and `look` call the outside, outside of any transaction; `sent` and `dead` write here, inside of one.
 
     `repeatable`: verbs that do no harm when they are sent twice; all others are looked up first. `look` returns None for what is
-    not there. `shown`: an answer as the log of deliveries shows it. `revived`: a dead message is tried again; may raise Invalid.
+    not there. Both may raise an alarm.
+    `shown`: an answer as the log of deliveries shows it. `revived`: a dead message is tried again; may raise Invalid.
     """
 
     def repeatable(self, message: OutboxMessage) -> frozenset[str]: ...
@@ -177,20 +177,18 @@ class Witnesses:
     def repeatable(self, message: OutboxMessage) -> frozenset[str]:  # noqa: ARG002 - the same for all
         return frozenset({"publish"})
 
-    def send(self, message: OutboxMessage) -> Receipt:
+    def send(self, message: OutboxMessage) -> str:
         head = Checkpoint.objects.get(pk=message.payload["size"])
         witness: Witness = plugins.get("witnesses", message.connection.plugin)
-        origin = head.note.partition("\n")[0]
-        sealed = SealedHead(origin, head.size, bytes(head.root), head.note, head.at)
+        sealed = SealedHead(head.note.partition("\n")[0], head.size, head.note, head.at)
         return witness.publish(sealed, connections.options(message.connection))
 
-    def look(self, message: OutboxMessage) -> Receipt | None:  # noqa: ARG002 - repeated instead
-        return None
+    def look(self, message: OutboxMessage) -> None:
+        """It is repeated instead."""
 
-    def sent(self, message: OutboxMessage, answer: Receipt, *, at: datetime) -> None:
-        token = evidence.keep(answer.token, media_type="application/timestamp-reply", at=at) if answer.token else None
+    def sent(self, message: OutboxMessage, answer: str, *, at: datetime) -> None:
         Publication.objects.create(
-            checkpoint_id=message.payload["size"], connection=message.connection, at=at, answer=answer.answer[:500], token=token
+            checkpoint_id=message.payload["size"], connection=message.connection, at=at, answer=answer[:500]
         )
 
     def dead(self, message: OutboxMessage, *, at: datetime) -> None:
@@ -199,8 +197,8 @@ class Witnesses:
     def revived(self, message: OutboxMessage) -> None:
         """Nothing stands in its way."""
 
-    def shown(self, answer: Receipt | None) -> str:
-        return answer.answer if answer else ""
+    def shown(self, answer: str) -> str:
+        return answer
 
 
 CARRIERS: dict[str, Carrier] = {"tickets": Tickets(), "notifiers": Notices(), "witnesses": Witnesses()}

@@ -49,14 +49,6 @@ CREATE TRIGGER checkpoint_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON tri
 """
 
 ERASE = """
-CREATE OR REPLACE FUNCTION cspm_refused() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF TG_OP = 'UPDATE' AND cspm_setting('erasing') IS NOT NULL AND current_user <> 'cspm_app' THEN
-        RETURN NULL;
-    END IF;
-    RAISE EXCEPTION '% of % is refused: history is only added to', TG_OP, TG_TABLE_NAME USING ERRCODE = 'CS003';
-END $$;
-
 -- The application may call this and nothing else: what it takes is words, never that something happened, when, or by whom.
 CREATE FUNCTION cspm_erase(erased bigint) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE

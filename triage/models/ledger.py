@@ -6,7 +6,6 @@ Nothing here is ever changed; the application's database role cannot. Only a lea
 from django.db import models
 
 from triage.models.connection import Connection
-from triage.models.verification import Evidence
 
 
 class Leaf(models.Model):
@@ -63,13 +62,12 @@ class Checkpoint(models.Model):
 
 
 class Publication(models.Model):
-    """A head that a witness outside has. `answer`: what the witness said, such as a commit; `token`: what it gave, such as a time stamp."""
+    """A head that a witness outside has. `answer`: where it lies there, such as a commit."""
 
     checkpoint = models.ForeignKey(Checkpoint, models.PROTECT, related_name="publications")
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="publications")
     at = models.DateTimeField()
     answer = models.TextField(blank=True)
-    token = models.ForeignKey(Evidence, models.PROTECT, null=True)
 
 
 class LedgerCheck(models.Model):

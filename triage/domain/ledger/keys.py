@@ -29,21 +29,14 @@ def current(*, actor: str, at: datetime) -> tuple[LedgerKey, Ed25519PrivateKey]:
     """The newest key; the first time, one is made. Raises Invalid for a key that is not the one that is on record."""
     row = LedgerKey.objects.order_by("-pk").first()
     if row is None:
-        return _make(Ed25519PrivateKey.generate() if not settings.LEDGER_KEY else _given(), actor=actor, at=at)
+        return _make(_given() or Ed25519PrivateKey.generate(), actor=actor, at=at)
     return row, _private(bytes(row.public))
 
 
 def rotate(*, head: Checkpoint, actor: str, at: datetime) -> LedgerKey:
     """A new key, that the old one vouches for by signing the same head. Inside a transaction. Raises Invalid."""
     before, old = current(actor=actor, at=at)
-    new = Ed25519PrivateKey.generate()
-    if settings.LEDGER_KEY:
-        new = _given()
-        if _public(new) == bytes(before.public):
-            raise Invalid(
-                _("CSPM_LEDGER_KEY holds the key that signs now. Put the old one into %(path)s and the new one there."),
-                path=str(_path(bytes(before.public))),
-            )
+    new = _next(before)
     vouched = notes.signed(notes.Head(before.origin, head.size, bytes(head.root)), old, new)
     row, _key = _make(new, origin=before.origin, vouched=vouched, actor=actor, at=at)
     transaction.on_commit(lambda: _path(bytes(before.public)).unlink(missing_ok=True))
@@ -87,8 +80,9 @@ def _make(
 
 
 def _private(raw: bytes) -> Ed25519PrivateKey:
-    if settings.LEDGER_KEY and _public(_given()) == raw:
-        return _given()
+    given = _given()
+    if given is not None and _public(given) == raw:
+        return given
     try:
         key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(_path(raw).read_bytes(), validate=False))
     except FileNotFoundError:
@@ -104,10 +98,23 @@ def _private(raw: bytes) -> Ed25519PrivateKey:
 def lost(*, actor: str, at: datetime) -> LedgerKey:
     """A new key that the old one does not vouch for, as it is lost: auditors have to be told by another way."""
     before = newest()
-    return _make(Ed25519PrivateKey.generate(), origin=before.origin, actor=actor, at=at)[0]
+    return _make(_next(before), origin=before.origin, actor=actor, at=at)[0]
 
 
-def _given() -> Ed25519PrivateKey:
+def _next(before: LedgerKey) -> Ed25519PrivateKey:
+    new = _given() or Ed25519PrivateKey.generate()
+    if _public(new) == bytes(before.public):
+        raise Invalid(
+            _("CSPM_LEDGER_KEY holds the key that signs now. Put the old one into %(path)s and the new one there."),
+            path=str(_path(bytes(before.public))),
+        )
+    return new
+
+
+def _given() -> Ed25519PrivateKey | None:
+    """That of the environment, None where there is none. Raises Invalid."""
+    if not settings.LEDGER_KEY:
+        return None
     try:
         return Ed25519PrivateKey.from_private_bytes(base64.b64decode(settings.LEDGER_KEY, validate=True))
     except (ValueError, binascii.Error):

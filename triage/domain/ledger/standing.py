@@ -27,12 +27,6 @@ def standing(*, actor: Actor) -> Standing:
     return Standing(head, check, sealing.waiting(), witnessing.witnesses())
 
 
-def key(*, actor: Actor) -> str:
-    """The key that verifies new heads, as an auditor keeps it. Raises NotAllowed, NotFound before the first sealing."""
-    actor.demand(Right.AUDIT)
-    return keys.described(keys.newest())
-
-
 def keys_on_record(*, actor: Actor) -> list[tuple[LedgerKey, str]]:
     """All that ever signed, the newest first. Raises NotAllowed."""
     actor.demand(Right.AUDIT)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,10 +13,10 @@ from django.db import connection, transaction
 from django.utils.translation import gettext_noop as _
 
 from triage.domain.ledger import keys, merkle, notes, tree
+from triage.domain.ledger.sealing import CHUNK
 from triage.models import Checkpoint, LedgerCheck, LedgerKey, Node
 from triage.ports import Text
 
-CHUNK = 20_000
 # An event that no leaf covers after so long was written around the sealer, or nobody seals.
 UNSEALED_FOR = timedelta(hours=1)
 
@@ -23,7 +24,7 @@ UNSEALED_FOR = timedelta(hours=1)
 LEAVES = """
 SELECT l.number, l.event, l.content, l.hash, e.id IS NOT NULL AND l.content = cspm_leaf(
         e, l.salt, CASE WHEN l.salt IS NULL THEN convert_from(l.content, 'UTF8')::jsonb ->> 'words' END
-    ) AS same, l.salt IS NULL AS erased, e.subject, e.subject_id, e.seq
+    ) AS same, e.subject, e.subject_id, e.seq
 FROM triage_leaf l LEFT JOIN triage_event e ON e.id = l.event WHERE l.number >= %s ORDER BY l.number LIMIT %s
 """
 
@@ -45,7 +46,7 @@ def verify(*, at: datetime, note: str = "", public: bytes = b"") -> Verified:
     begun = time.monotonic()
     frontier = merkle.Frontier()
     fault = None
-    with transaction.atomic():
+    with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         try:
@@ -73,27 +74,27 @@ def _outside(note: str, public: bytes) -> notes.Head | None:
 
 def _walk(frontier: merkle.Frontier, wanted: notes.Head | None) -> None:
     heads = _heads()
-    head = next(heads, None)
+    head, signed = next(heads, None), 0
     seqs: dict[int, int] = {}
-    whole: list[bytes] = []
+    subtrees = _Subtrees()
     for row in _leaves():
         _leaf(row, frontier.size, seqs)
         frontier.add(row[3])
-        whole.append(row[3])
-        if len(whole) == tree.WIDTH:
-            _tile(whole, frontier.size)
-            whole = []
+        subtrees.add(row[3])
         while head is not None and head[0] == frontier.size:
             _head(head, frontier.root())
+            signed = head[0]
             head = next(heads, None)
         if wanted is not None and wanted.size == frontier.size and wanted.root != frontier.root():
             raise _Fault(
                 _("The head of %(n)s leaves that was given is not one of this log: what came before it was changed."),
                 n=wanted.size,
             )
-    for signed in (head[0] if head else 0, wanted.size if wanted else 0):
-        if signed > frontier.size:
-            raise _Fault(_("A head of %(n)s leaves was signed, and there are only %(here)s."), n=signed, here=frontier.size)
+    for size in (head[0] if head else 0, wanted.size if wanted else 0):
+        if size > frontier.size:
+            raise _Fault(_("A head of %(n)s leaves was signed, and there are only %(here)s."), n=size, here=frontier.size)
+    if signed != frontier.size:
+        raise _Fault(_("There are %(here)s leaves, and the newest signed head is of %(n)s."), n=signed, here=frontier.size)
 
 
 def _leaves() -> Iterator[tuple[Any, ...]]:
@@ -110,7 +111,7 @@ def _leaves() -> Iterator[tuple[Any, ...]]:
 
 
 def _leaf(row: tuple[Any, ...], expected: int, seqs: dict[int, int]) -> None:
-    number, event, content, hashed, same, _erased, subject, subject_id, seq = row
+    number, event, content, hashed, same, subject, subject_id, seq = row
     if number != expected:
         raise _Fault(_("Leaf %(n)s is missing."), n=expected)
     if merkle.leaf_hash(content) != hashed:
@@ -131,11 +132,32 @@ def _leaf(row: tuple[Any, ...], expected: int, seqs: dict[int, int]) -> None:
         seqs[subject_id] = seq
 
 
-def _tile(whole: list[bytes], size: int) -> None:
-    number = size // tree.WIDTH - 1
-    stored = Node.objects.filter(level=tree.STEP, number=number).values_list("hash", flat=True).first()
-    if stored is None or bytes(stored) != merkle.subtree_of(whole)(0, tree.WIDTH):
-        raise _Fault(_("The stored hash over leaves %(a)s to %(b)s is not theirs."), a=size - tree.WIDTH, b=size - 1)
+class _Subtrees:
+    """The hashes of whole subtrees, computed again as leaves come, level by level, and compared with those that are stored."""
+
+    def __init__(self) -> None:
+        self._levels: dict[int, list[bytes]] = defaultdict(list)
+        self._done: dict[int, int] = defaultdict(int)
+
+    def add(self, leaf: bytes) -> None:
+        level, hashed = 0, leaf
+        while True:
+            part = self._levels[level]
+            part.append(hashed)
+            if len(part) < tree.WIDTH:
+                return
+            hashed = merkle.subtree_of(part)(0, tree.WIDTH)
+            level += tree.STEP
+            self._levels[level - tree.STEP] = []
+            self._compare(level, hashed)
+
+    def _compare(self, level: int, hashed: bytes) -> None:
+        number = self._done[level]
+        self._done[level] += 1
+        stored = Node.objects.filter(level=level, number=number).values_list("hash", flat=True).first()
+        if stored is None or bytes(stored) != hashed:
+            begin = number << level
+            raise _Fault(_("The stored hash over leaves %(a)s to %(b)s is not theirs."), a=begin, b=begin + (1 << level) - 1)
 
 
 def _heads() -> Iterator[tuple[int, bytes, str, list[bytes]]]:

@@ -9,7 +9,7 @@ from django.db.models import Max
 from triage.domain import outbox
 from triage.models import Checkpoint, Connection, OutboxMessage, Publication
 
-GAPS = {"head": timedelta(), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+GAPS = {"always": timedelta(), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 LANE = "ledger"
 
 
@@ -38,7 +38,7 @@ def witnesses() -> Sequence[Witnessed]:
     """All of them, with what they have. Two statements."""
     rows = list(Connection.objects.filter(kind="witnesses").annotate(newest=Max("publications__pk")).order_by("name"))
     newest = [row.newest for row in rows]
-    last = {row.connection_id: row for row in Publication.objects.filter(pk__in=newest).select_related("checkpoint", "token")}
+    last = {row.connection_id: row for row in Publication.objects.filter(pk__in=newest).select_related("checkpoint")}
     return [Witnessed(row, last.get(row.pk)) for row in rows]
 
 
@@ -46,7 +46,7 @@ def _is_due(connection: Connection, head: int, at: datetime) -> bool:
     told = OutboxMessage.objects.filter(connection=connection, verb="publish")
     if told.filter(key=_key(connection, head)).exists():
         return False
-    gap = GAPS[connection.options.get("every") or "hour"]
+    gap = GAPS[connection.options.get("every") or "hourly"]
     return not told.filter(created_at__gt=at - gap).exists()
 
 

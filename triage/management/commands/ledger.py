@@ -6,12 +6,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
 from triage.domain import ledger
 from triage.domain.access import Right
-from triage.management.base import GATE_FAILED, USAGE, TriageCommand
+from triage.management.base import BROKEN_CHAIN, USAGE, TriageCommand
 
 
 class Command(TriageCommand):
@@ -21,7 +21,7 @@ class Command(TriageCommand):
         verbs = self.verbs(parser)
         status = verbs.add_parser("status", help=_("the newest head, what waits, who has seen it"))
         status.add_argument("--json", action="store_true", help=_("one JSON object a line"))
-        verify = verbs.add_parser("verify", help=_("compute the whole log again; exit with 1 where it does not hold"))
+        verify = verbs.add_parser("verify", help=_("compute the whole log again; exit with 7 where it does not hold"))
         verify.add_argument("--head", type=Path, metavar="FILE", help=_("a head that was kept outside: it must be of this log"))
         keys = verbs.add_parser("keys", help=_("the keys that sign and signed, as an auditor keeps them"))
         seal = verbs.add_parser("seal", help=_("seal now what the worker would seal within a minute"))
@@ -49,7 +49,9 @@ class Command(TriageCommand):
             return
         self.say(found.head.note.rstrip("\n"))
         self.say()
-        self.say(gettext("%(n)s events wait to be sealed.") % {"n": found.waiting})
+        self.say(
+            ngettext("%(n)s event waits to be sealed.", "%(n)s events wait to be sealed.", found.waiting) % {"n": found.waiting}
+        )
         if found.check is None:
             self.say(gettext("It was never computed again: cspm ledger verify."))
         else:
@@ -74,8 +76,11 @@ class Command(TriageCommand):
         found = ledger.verify(at=timezone.now(), note=note)
         if found.fault:
             said = gettext(found.fault.message) % found.fault.params
-            raise CommandError(said, returncode=GATE_FAILED)
-        self.say(gettext("The log of %(n)s events holds.") % {"n": found.size})
+            raise CommandError(said, returncode=BROKEN_CHAIN)
+        if not found.size:
+            self.say(gettext("Nothing is sealed yet: a worker does it every minute."))
+            return
+        self.say(ngettext("The log of %(n)s event holds.", "The log of %(n)s events holds.", found.size) % {"n": found.size})
 
     def _keys(self, options: dict[str, Any]) -> None:
         for row, said in ledger.keys_on_record(actor=self.actor(options)):
@@ -84,7 +89,10 @@ class Command(TriageCommand):
     def _seal(self, options: dict[str, Any]) -> None:
         self.actor(options).demand(Right.ADMINISTER)
         found = ledger.seal(at=timezone.now())
-        self.say(gettext("%(n)s events were sealed; the log has %(size)s.") % {"n": found.added, "size": found.size})
+        said = ngettext(
+            "%(n)s event was sealed; the log has %(size)s.", "%(n)s events were sealed; the log has %(size)s.", found.added
+        )
+        self.say(said % {"n": found.added, "size": found.size})
 
     def _rotate(self, options: dict[str, Any]) -> None:
         actor = self.actor(options)

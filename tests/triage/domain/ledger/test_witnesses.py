@@ -4,7 +4,10 @@ import subprocess
 from datetime import timedelta
 
 import pytest
+from django.core import mail
+from django.utils import timezone
 
+from tests.cloud import REGION
 from tests.factories import AT
 from tests.triage.domain.ledger.test_sealing import sealed, tell
 from triage.domain import connections, ledger, outbox
@@ -55,10 +58,9 @@ def test_a_folder_with_another_history_is_an_alarm(tmp_path):
     folder.mkdir()
     tell(1)
     sealed()
-    (folder / f"{Checkpoint.objects.latest('size').size:012d}.checkpoint").write_text("another one")
-    witness("witness_folder", folder=str(folder), every="head")
+    witness("witness_folder", folder=str(folder), every="always")
     tell(2)
-    for size in range(1, 9):
+    for size in range(1, 9):  # whatever the next head's size is
         (folder / f"{size:012d}.checkpoint").write_text("another one")
     publish()
     dead = OutboxMessage.objects.filter(state="dead")
@@ -73,16 +75,52 @@ def test_a_repository_has_a_commit_for_each_head(tmp_path):
     subprocess.run(["git", "clone", "-q", str(remote), str(folder)], check=True, capture_output=True)
     subprocess.run(["git", "-C", str(folder), "config", "push.autoSetupRemote", "true"], check=True)
     subprocess.run(["git", "-C", str(folder), "config", "push.default", "current"], check=True)
-    witness("witness_git", folder=str(folder), every="head")
+    connection = witness("witness_git", folder=str(folder), every="always")
+    assert all(probe.passed for probe in connections.test(connection, actor=ADMIN, at=AT))  # of an empty clone, too
     tell(1)
     publish()
     tell(2)
     publish(AT + timedelta(minutes=1))
-    log = subprocess.run(
-        ["git", "--git-dir", str(remote), "log", "--format=%s", "--all"], capture_output=True, text=True, check=True
-    )
-    assert len(log.stdout.splitlines()) == Publication.objects.count() >= 2
-    shown = subprocess.run(
-        ["git", "--git-dir", str(remote), "show", "HEAD:checkpoint"], capture_output=True, text=True, check=False
-    )
-    assert ledger.verify(at=AT, note=shown.stdout or (folder / "checkpoint").read_text()).fault is None
+    commits = list(Publication.objects.order_by("pk").values_list("answer", flat=True))
+    assert all(probe.passed for probe in connections.test(connection, actor=ADMIN, at=AT))
+    assert len(set(commits)) == len(commits) >= 2
+    for commit in commits:
+        shown = subprocess.run(
+            ["git", "--git-dir", str(remote), "show", f"{commit}:checkpoint"], capture_output=True, text=True, check=True
+        )
+        assert ledger.verify(at=AT, note=shown.stdout).fault is None
+    assert shown.stdout == Checkpoint.objects.latest("size").note
+
+
+def test_an_auditor_gets_a_head_by_mail_that_verifies(tmp_path):
+    witness("witness_mail", to="auditor@acme.example")
+    tell(1)
+    publish()
+    (message,) = mail.outbox
+    head = Publication.objects.get().checkpoint
+    assert message.to == ["auditor@acme.example"]
+    begin = message.body.index(head.note[:40])
+    assert message.body[begin : begin + len(head.note)] == head.note
+
+
+def test_a_bucket_locks_heads(cloud):
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="heads", ObjectLockEnabledForBucket=True, CreateBucketConfiguration={"LocationConstraint": REGION})
+    connection = witness("witness_s3", bucket="heads", days="30", region=REGION, mode="COMPLIANCE")
+    assert [probe.passed for probe in connections.test(connection, actor=ADMIN, at=AT)] == [True]
+    now = timezone.now()
+    tell(1)
+    publish(now)
+    head = Publication.objects.get().checkpoint
+    kept = s3.get_object(Bucket="heads", Key=f"cspm-triage/{head.size:012d}.checkpoint")
+    assert kept["Body"].read().decode() == head.note
+    assert (kept["ObjectLockMode"], (kept["ObjectLockRetainUntilDate"] - now).days in (29, 30)) == ("COMPLIANCE", True)
+
+
+def test_a_bucket_that_refuses_is_an_alarm(cloud):
+    connection = witness("witness_s3", bucket="nowhere", region=REGION)
+    assert [probe.passed for probe in connections.test(connection, actor=ADMIN, at=AT)] == [False]
+    tell(1)
+    publish()
+    assert OutboxMessage.objects.get().state == "dead"
+    assert Alarm.objects.get().detail == "NoSuchBucket"
