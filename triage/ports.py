@@ -324,6 +324,9 @@ class Setting:
     seldom: bool = False
 
 
+# A plugin of a connection may say where it leads, for the list of what leaves the house: `leads_to(options) -> str`, a host or the
+# like, '' for inside. Without it, that is the setting `server`, `url` or `base_url`. Its options are those that are no secrets.
+
 # What a plugin is called with: its settings by name, secrets among them. Those with `many` are mappings, all others are text.
 Options = Mapping[str, Any]
 
@@ -541,27 +544,18 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SealedHead:
-    """A signed head of the ledger. `note`: the C2SP checkpoint, which says all the rest; `root`: SHA-256 over `size` leaves."""
+    """A signed head of the ledger over `size` leaves. `note`: the C2SP checkpoint, which is what a witness keeps."""
 
     origin: str
     size: int
-    root: bytes
     note: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a witness answers: where it lies now, and bytes that prove it (a time stamp), b"" where there are none."""
-
-    answer: str
-    token: bytes = b""
 
 
 class Witness(Protocol):
     """Keeps heads of the ledger where its administrators cannot change them. A module in `integrations/witnesses/`.
 
-    `publish` may be repeated: the same head is one there. It may raise DeliveryError.
+    `publish` answers where the head lies now. It may be repeated: the same head is one there. It may raise DeliveryError.
     """
 
     LABEL: str
@@ -569,7 +563,7 @@ class Witness(Protocol):
 
     def probe(self, options: Options, /) -> Iterator[Probe]: ...
 
-    def publish(self, head: SealedHead, options: Options, /) -> Receipt: ...
+    def publish(self, head: SealedHead, options: Options, /) -> str: ...
 
 
 # --- directories --------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,11 @@ def send(notice: Notice, options: Options, /) -> str:
     return number
 
 
+def leads_to(_options: Options, /) -> str:
+    """The mail server; '' where mails are only shown."""
+    return str(settings.EMAIL_HOST) if settings.EMAIL_BACKEND.endswith("smtp.EmailBackend") else ""
+
+
 def find(_notice: Notice, _options: Options, /) -> str | None:
     return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext_noop as _
 
-from triage.ports import DeliveryError, Options, Probe, Receipt, SealedHead, Setting, Text
+from triage.ports import DeliveryError, Options, Probe, SealedHead, Setting, Text
 
 LABEL = _("Git repository")
 SETTINGS = (
@@ -18,17 +18,25 @@ TIMEOUT = 60
 
 
 def probe(options: Options, /) -> Iterator[Probe]:
+    asked = Text(_("The repository"))
     try:
         _git(options, "rev-parse", "--git-dir")
-        yield Probe(Text(_("The repository")), True)
+        yield Probe(asked, True)
+        asked = Text(_("Push"))
         if _git(options, "remote"):
-            _git(options, "push", "--dry-run", "--quiet")
-            yield Probe(Text(_("Push")), True)
+            empty = not _git(options, "rev-list", "--all", "--max-count=1")  # then there is nothing yet that could be pushed
+            _git(options, *(("ls-remote", "--quiet") if empty else ("push", "--dry-run", "--quiet")))
+            yield Probe(asked, True)
     except DeliveryError as error:
-        yield Probe(Text(_("The repository")), False, Text("%(said)s", {"said": str(error)}))
+        yield Probe(asked, False, Text("%(said)s", {"said": str(error)}))
 
 
-def publish(head: SealedHead, options: Options, /) -> Receipt:
+def leads_to(options: Options, /) -> str:
+    """Where its clone is pushed, only git knows."""
+    return f"git push ({options.get('folder', '')})"
+
+
+def publish(head: SealedHead, options: Options, /) -> str:
     name = str(options.get("file") or "checkpoint")
     path = Path(str(options["folder"])) / name
     try:
@@ -42,7 +50,7 @@ def publish(head: SealedHead, options: Options, /) -> Receipt:
         _git(options, *author, "commit", "--quiet", "--message", f"{head.origin}: {head.size}", "--", name)
     if _git(options, "remote"):
         _git(options, "push", "--quiet")
-    return Receipt(_git(options, "rev-parse", "HEAD"))
+    return _git(options, "rev-parse", "HEAD")
 
 
 def _git(options: Options, *words: str) -> str:

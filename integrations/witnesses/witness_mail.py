@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.utils.translation import gettext_noop as _
 
 from integrations.notifiers import email
-from triage.ports import Notice, Options, Probe, Receipt, SealedHead, Setting
+from triage.ports import Notice, Options, Probe, SealedHead, Setting
 
 LABEL = _("E-mail to an auditor")
 SETTINGS = (
@@ -18,7 +18,11 @@ def probe(options: Options, /) -> Iterator[Probe]:
     return email.probe(options)
 
 
-def publish(head: SealedHead, options: Options, /) -> Receipt:
+def leads_to(options: Options, /) -> str:
+    return email.leads_to(options)
+
+
+def publish(head: SealedHead, options: Options, /) -> str:
     notice = Notice(
         key=f"head {head.origin} {head.size}",
         to=str(options["to"]),
@@ -26,4 +30,4 @@ def publish(head: SealedHead, options: Options, /) -> Receipt:
         text=head.note,
         at=head.at,
     )
-    return Receipt(email.send(notice, options))
+    return email.send(notice, options)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_noop as _
 
-from triage.ports import DeliveryError, Options, Probe, Receipt, Refused, SealedHead, Setting, Text
+from triage.ports import DeliveryError, Options, Probe, Refused, SealedHead, Setting, Text
 
 LABEL = _("S3 with Object Lock")
 SETTINGS = (
@@ -30,7 +31,11 @@ def probe(options: Options, /) -> Iterator[Probe]:
         yield Probe(Text(_("The bucket locks objects")), False, Text("%(said)s", {"said": str(error)}))
 
 
-def publish(head: SealedHead, options: Options, /) -> Receipt:
+def leads_to(options: Options, /) -> str:
+    return urlsplit(str(options.get("endpoint_url") or "")).netloc or f"s3://{options.get('bucket', '')}"
+
+
+def publish(head: SealedHead, options: Options, /) -> str:
     """A repetition makes another version of the same object, with the same bytes."""
     key = f"{options.get('prefix') or ''}{head.size:012d}.checkpoint"
     answer = _call(
@@ -38,7 +43,7 @@ def publish(head: SealedHead, options: Options, /) -> Receipt:
         ObjectLockMode=str(options.get("mode") or "COMPLIANCE"), ChecksumAlgorithm="SHA256",
         ObjectLockRetainUntilDate=head.at + timedelta(days=int(options.get("days") or 730)),
     )  # fmt: skip
-    return Receipt(f"s3://{options['bucket']}/{key} {answer.get('VersionId', '')}".strip())
+    return f"s3://{options['bucket']}/{key} {answer.get('VersionId', '')}".strip()
 
 
 def _call(options: Options, operation: str, **request: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from triage.models import Alarm, Connection, Disclosure, OutboxMessage, Team
 from triage.ports import DeliveryError, Options, Probe, Setting, Text
 
 KINDS = ("tickets", "notifiers", "witnesses")
+DISCLOSING = ("tickets", "notifiers")  # what these say of findings is chosen; witnesses are told nothing of them
 State = Connection.State
 SENDING = (State.READY, State.BROKEN)  # a broken one is tried, one message at a time
 BREAKS_AT = 5
@@ -30,7 +31,7 @@ SHORTEST_BREAK, LONGEST_BREAK = timedelta(seconds=60), timedelta(minutes=15)
 ASKED_AGAIN = timedelta(minutes=15)  # whether a refused sign-in holds again
 LONGEST_VALUE = 4000
 GROUPS = (_("owner check account"), _("owner check"), _("owner asset"), _("finding"))
-EVERY = (_("head"), _("hour"), _("day"))
+EVERY = (_("always"), _("hourly"), _("daily"))
 # What each connection of a kind has beside its plugin's own settings.
 COMMON = {
     "tickets": (
@@ -39,7 +40,7 @@ COMMON = {
     ),
     "notifiers": (Setting("language", _("Language of the texts"), choices=("fr", "en")),),
     "witnesses": (
-        Setting("every", _("How often"), _("A head for each sealing, or one an hour or a day."), default="hour", choices=EVERY),
+        Setting("every", _("How often"), _("“always”: each signed head of the ledger."), default="hourly", choices=EVERY),
     ),
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from django.db.models import Count, Q
+from django.utils.translation import gettext
 
 from triage.domain import connections
 from triage.domain.access import Actor, Right
@@ -26,6 +27,8 @@ class Traffic:
 
     @property
     def disclosure(self) -> str:
+        if self.connection.kind not in connections.DISCLOSING:
+            return gettext("Sizes and hashes of the ledger, signed")
         return str(Disclosure(self.connection.disclosure).label)
 
 
@@ -58,7 +61,10 @@ def traffic(*, actor: Actor) -> list[Traffic]:
 
 
 def host_of(connection: Connection) -> str:
-    """Where what is sent goes, as it is configured or as its plugin says."""
+    """Where what is sent goes, as its plugin says or as it is configured."""
+    says = getattr(connections.plugin_of(connection), "leads_to", None)
+    if says is not None:
+        return str(says(connection.options))
     for name in ("server", "url", "base_url"):
         address = connection.options.get(name, "")
         if address:

@@ -120,7 +120,7 @@ def _form(request: PageRequest, found: Connection) -> HttpResponse:
         "connection": found, "label": plugin.LABEL, "host": deliveries.host_of(found) if found.pk else "",
         "fields": fields, "seldom": seldom,
         "seldom_used": any(field["team"] or field["kept"] or found.options.get(field["setting"].name) for field in seldom),
-        "disclosures": Disclosure.choices, "hears": hasattr(plugin, "hear"),
+        "disclosures": Disclosure.choices if found.kind in connections.DISCLOSING else [], "hears": hasattr(plugin, "hear"),
         "may_change": request.actor.may(Right.ADMINISTER),
         "hook": request.build_absolute_uri(reverse("hook", args=[found.name])) if found.pk else "",
         "alarms": connections.alarms().filter(connection=found) if found.pk else [],
