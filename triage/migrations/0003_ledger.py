@@ -3,6 +3,8 @@
 The sealed bytes hold the columns of an event. Of a finding's own columns they hold what changed; what people or the outside said, in
 reasons and notes, is there as a salted hash: when a person's words have to go (GDPR, article 17), `cspm_erase` takes the words and
 the salt, and the log still holds.
+
+The first event of a finding is sealed with the finding's identity, so that it cannot become one of another check or asset.
 """
 
 from django.db import migrations
@@ -35,7 +37,10 @@ CREATE FUNCTION cspm_leaf(e triage_event, salt bytea, digest text DEFAULT NULL) 
         'actor', e.actor, 'door', e.door, 'scan', e.scan_id, 'evidence', encode(e.evidence, 'hex'),
         'at', cspm_moment(e.at), 'recorded_at', cspm_moment(e.recorded_at), 'xid', e.xid::text,
         'words', coalesce(digest, encode(sha256(salt || cspm_words(e)), 'hex'))
-    ) || CASE WHEN cspm_inline(e) THEN jsonb_build_object('before', e.before, 'after', e.after) ELSE '{{}}'::jsonb END)::text, 'UTF8')
+    ) || CASE WHEN cspm_inline(e) THEN jsonb_build_object('before', e.before, 'after', e.after) ELSE '{{}}'::jsonb END
+      || CASE WHEN e.subject = 'finding' AND e.kind = 'opened'
+        THEN (SELECT jsonb_build_object('identity', encode(f.identity, 'hex')) FROM triage_finding f WHERE f.id = e.subject_id)
+        ELSE '{{}}'::jsonb END)::text, 'UTF8')
 $$;
 """
 

@@ -5,9 +5,10 @@ are stored (check, asset, account and the qualifier), so that a better rule is a
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
+from triage.domain.ingest.cleaning import one_line
 from triage.ports import AccountInfo, Observation
 
 KEY_VERSION = 1
@@ -58,8 +59,20 @@ def other(observation: Observation) -> tuple[str, str, str]:
     return observation.asset.lower(), _qualifier(region, observation.asset_name, observation.discriminator), region
 
 
+def spellings(uid: str, name: str, kind: str) -> Iterator[str]:
+    """How an asset that was reported so may be spelled in its key: what the rules above make of it, whatever the provider."""
+    yield uid
+    yield uid.lower()
+    parts = uid.split(":", 5)
+    if len(parts) == 6:
+        yield ":".join([*parts[:3], "", *parts[4:]])
+    yield f"{kind}/{name or uid}"
+    yield f"{kind}/{_POD_HASH.sub('', name or uid)}"
+
+
 def _qualifier(region: str, name: str, discriminator: str) -> str:
-    return f"{region}\x1f{name}\x1f{discriminator}" if region or name or discriminator else ""
+    """As it is stored beside the key: without what a database refuses, so that the key can be computed again from it."""
+    return "\x1f".join((one_line(region), one_line(name), one_line(discriminator))) if region or name or discriminator else ""
 
 
 RULES: dict[str, Callable[[Observation], tuple[str, str, str]]] = {"aws": aws, "kubernetes": kubernetes}

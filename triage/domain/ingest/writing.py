@@ -148,7 +148,7 @@ class Writer:
         flags = (observation.muted, observation.review, observation.stand_in, running)
         self._findings.rows.append(
             _FINDING(8, number, 16, identity, 8, asset, 8, check.id)
-            + copying.text(one_line(qualifier))
+            + copying.text(qualifier)
             + (self._texts.get(region) or self._text(region))
             + copying.text(prose(observation.message))
             + (self._flags.get(flags) or self._flag(flags, status))

@@ -38,17 +38,21 @@ def verifier_key(name: str, public: bytes) -> str:
 
 
 def signed(head: Head, *keys: Ed25519PrivateKey) -> str:
-    text = head.text()
+    return note(head.text(), head.origin, *keys)
+
+
+def note(text: str, name: str, *keys: Ed25519PrivateKey) -> str:
+    """Any text that ends with a line feed, signed under the name: https://c2sp.org/signed-note."""
     lines = []
     for key in keys:
-        said = key_hash(head.origin, key.public_key().public_bytes_raw()) + key.sign(text.encode())
-        lines.append(f"{DASH}{head.origin} {base64.b64encode(said).decode()}\n")
+        said = key_hash(name, key.public_key().public_bytes_raw()) + key.sign(text.encode())
+        lines.append(f"{DASH}{name} {base64.b64encode(said).decode()}\n")
     return text + "\n" + "".join(lines)
 
 
-def opened(note: str, public: bytes) -> Head:
+def opened(signed_note: str, public: bytes) -> Head:
     """What a note says, if this key signed it. Raises Unsigned."""
-    text, _gap, signatures = note.rpartition("\n\n")
+    text, _gap, signatures = signed_note.rpartition("\n\n")
     text += "\n"
     try:
         origin, size, root = text.split("\n")[:3]

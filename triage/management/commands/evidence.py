@@ -1,0 +1,115 @@
+"""`cspm evidence`: bundles for auditors."""
+
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext as _
+
+from triage.domain import bundles, ledger
+from triage.domain.access import Right
+from triage.domain.search import QueryError
+from triage.management.base import BROKEN_CHAIN, USAGE, TriageCommand
+
+
+class Command(TriageCommand):
+    help = gettext_lazy("What proves that findings were fixed: bundles that an auditor checks without this software.")
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = self.verbs(parser)
+        export = verbs.add_parser("export", help=_("write a bundle: a period's findings with the proof of each"))
+        export.add_argument("--from", dest="since", required=True, metavar="YYYY-MM-DD", help=_("the first day of the period"))
+        export.add_argument("--to", required=True, metavar="YYYY-MM-DD", help=_("its last day"))
+        export.add_argument("-q", "--query", default="", metavar="QUERY", help=_("only findings that it finds"))
+        export.add_argument(
+            "--framework", default="", metavar="NAME", help=_("only findings of its controls: soc2, iso27001, hds, nis2 …")
+        )
+        export.add_argument(
+            "--sample",
+            type=int,
+            default=bundles.SAMPLE,
+            metavar="N",
+            help=_("so many findings with their evidence, 0 for all (%d)") % bundles.SAMPLE,
+        )
+        export.add_argument("--seed", default="", help=_("what the auditor draws the sample with; else the newest head does"))
+        export.add_argument(
+            "--head", type=Path, action="append", default=[], metavar="FILE", help=_("a head that the auditor kept")
+        )
+        export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.zip")
+        verify = verbs.add_parser("verify", help=_("check a bundle as an auditor does; exit with 7 where it does not hold"))
+        verify.add_argument("bundle", metavar="BUNDLE.zip")
+        verify.add_argument("--key", action="append", default=[], help=_("the key to trust; else those of this installation"))
+        verify.add_argument("--head", type=Path, metavar="FILE", help=_("a head that was kept outside"))
+        for verb in (export, verify):
+            self.add_role(verb)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        getattr(self, f"_{options['verb']}")(options)
+
+    def _export(self, options: dict[str, Any]) -> None:
+        if options["sample"] < 0:
+            raise CommandError(gettext("--sample cannot be negative."), returncode=USAGE)
+        wanted = bundles.Wanted(
+            _midnight(options["since"], "--from"),
+            _midnight(options["to"], "--to", days=1),
+            options["query"],
+            options["framework"],
+        )
+        try:
+            made = bundles.export(
+                path=options["output"], wanted=wanted, sample=options["sample"], seed=options["seed"],
+                heads=[_text(path) for path in options["head"]], actor=self.actor(options), at=self.at(),
+            )  # fmt: skip
+        except QueryError as error:
+            raise CommandError(self.render(error.text), returncode=USAGE) from error
+        said = gettext("%(path)s: %(findings)s findings, %(sampled)s of them with evidence, %(events)s sealed events.")
+        self.say(said % {"path": made.path, "findings": made.findings, "sampled": made.sampled, "events": made.events})
+        for digest, why in made.absent.items():
+            self.say(gettext("  not in it: %(digest)s (%(why)s)") % {"digest": digest, "why": why})
+        self.say()
+        self.say(gettext("Tell the auditor by another way than the bundle's:"))
+        self.say(gettext("  key        %(key)s") % {"key": made.key})
+        self.say(gettext("  verify.py  SHA-256 %(digest)s") % {"digest": made.verifier})
+        self.say(gettext("  bundle     SHA-256 %(digest)s") % {"digest": made.sha256})
+
+    def _verify(self, options: dict[str, Any]) -> None:
+        keys = options["key"]
+        if not keys:
+            keys = [said for _row, said in ledger.keys_on_record(actor=self.actor(options))]
+            if not keys:
+                raise CommandError(gettext("This installation has no key yet: give the bundle's with --key."), returncode=USAGE)
+        else:
+            self.actor(options).demand(Right.VIEW)
+        try:
+            found = bundles.verify(options["bundle"], keys=keys, head=_text(options["head"]) if options["head"] else "")
+        except bundles.Refused as refused:
+            said = bundles.told(refused.message) % refused.params
+            raise CommandError(gettext("Refused: %(why)s") % {"why": said}, returncode=BROKEN_CHAIN) from None
+        for line in bundles.report(found):
+            self.say(line)
+
+
+def _midnight(text: str, option: str, days: int = 0) -> datetime:
+    """The day's beginning in our time zone, or that of a later one."""
+    try:
+        day = parse_date(text)
+    except ValueError:
+        day = None
+    if day is None:
+        raise CommandError(
+            gettext("%(option)s: “%(text)s” is no date, such as 2026-09-30.") % {"option": option, "text": text}, returncode=USAGE
+        )
+    return timezone.make_aware(datetime.combine(day + timedelta(days=days), time.min))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise CommandError(
+            gettext("%(file)s cannot be read: %(error)s.") % {"file": path, "error": error}, returncode=USAGE
+        ) from None
