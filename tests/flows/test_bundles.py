@@ -18,13 +18,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 
 from tests.factories import Clock, person, team
-from triage.domain import access, bundles, evidence, ingest, ledger, verification
+from tests.reports import imported, prowler
+from tests.reports import row as report_row
+from triage.domain import access, audit, bundles, evidence, ingest, ledger, verification
+from triage.domain.bundles import sealed as sealed_events
 from triage.domain.bundles import verifier
 from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.exceptions import deciding
 from triage.domain.exceptions.requesting import About, request
-from triage.domain.ledger import keys, notes
-from triage.models import Checkpoint, Event, Finding, Role
+from triage.domain.ledger import keys, notes, tree
+from triage.models import Checkpoint, Event, Finding, Role, Scan
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 BUCKET = "acme-public-assets"
@@ -156,8 +159,6 @@ def test_before_and_after_are_in_it_and_all_of_the_sample_s_evidence(quarter, tm
 
 
 def _reports(row):
-    from triage.models import Scan
-
     return Scan.objects.filter(pk=row.first_scan_id)
 
 
@@ -305,7 +306,7 @@ def content(row):
 
 def of_the_fixed(files):
     """The events of the finding that was fixed."""
-    return [row for row in parsed(files) if content(row)["kind"] == "verified"][0]
+    return next(row for row in parsed(files) if content(row)["kind"] == "verified")
 
 
 def changed_event(**columns):
@@ -376,7 +377,18 @@ def one_finding_less(files):
     table(files, lambda rows: rows[:] and rows.remove(next(row for row in rows if row["status"] == "verified")))
     manifest = json.loads(files["manifest.json"])
     manifest["population"]["count"] -= 1
+    manifest["sample"]["findings"].remove(f"F-{fixed:06d}")
     files["manifest.json"] = json.dumps(manifest).encode()
+
+
+def one_finding_less_and_a_proof_without_it(files):
+    """With all leaves at hand, the proof is made anew: it holds."""
+    one_finding_less(files)
+    proof = json.loads(files["proof.json"])
+    size = json.loads(files["manifest.json"])["log"]["size"]
+    leaves = [row["leaf"] for row in parsed(files)]
+    proof["nodes"] = [node.hex() for node in sealed_events.nodes(leaves, size, tree.Tree().subtree)]
+    files["proof.json"] = json.dumps(proof).encode()
 
 
 def swapped_evidence(files):
@@ -411,7 +423,11 @@ INSIDE = {
     "a check that failed, left out, and the rest renumbered": (renumbered, "by its events"),
     "a reason": (other_words, "its words are not those that were sealed"),
     "words that are gone without an erasure": (no_words, "has lost its words"),
-    "a finding that is left out": (one_finding_less, "root over them is another one"),
+    "a finding that is left out": (one_finding_less, "The proof that the events are in the log is incomplete"),
+    "a finding that is left out, with a proof that holds": (
+        one_finding_less_and_a_proof_without_it,
+        "1 findings that began in the period are left out",
+    ),
     "evidence that proves nothing": (swapped_evidence, "is not what its name says"),
     "evidence that no event names": (shadow_evidence, "is named by no event"),
     "a sample that is chosen": (another_sample, "The sample is not the one"),
@@ -439,7 +455,7 @@ def test_a_log_that_was_written_anew_holds_only_for_whoever_kept_no_head(quarter
         cursor.execute("SET session_replication_role = DEFAULT; SET ROLE cspm_app")
     sealed(quarter())
     assert ledger.verify(at=quarter()).fault is None
-    with pytest.raises(Invalid, match="what came before it was changed|not one of this log"):
+    with pytest.raises(Invalid, match="not one of this log"):
         exported(quarter, tmp_path / "forged.zip", heads=[kept.read_text()])
     forged = exported(quarter, tmp_path / "forged.zip")
     assert alone(forged.path, "--key", forged.key)[0] == 0
@@ -474,8 +490,6 @@ def test_a_key_vouches_for_the_one_that_follows(quarter, tmp_path):
 
 def test_what_was_erased_is_said_to_be_so_and_the_rest_holds(quarter, tmp_path):
     event = Event.objects.filter(subject="exception", kind="requested").get()
-    from triage.domain import audit
-
     with audit.recording(actor="user:1", at=quarter(), door="page", reason="GDPR, article 17"), connection.cursor() as cursor:
         cursor.execute("SELECT cspm_erase(%s)", [event.pk])
     sealed(quarter())
@@ -510,6 +524,25 @@ def test_who_may_not_audit_gets_none_and_nothing_is_left_of_a_failure(quarter, t
     assert path.read_text() == "mine"
 
 
+def test_a_period_in_the_middle_is_complete_too(cloud, tmp_path, settings):
+    """What was open before is carried over, what came after is there to be seen as later, what was over before is not in it."""
+    settings.EVIDENCE_DIR = tmp_path / "evidence"
+    settings.EVIDENCE_DIR.mkdir()
+    settings.CSPM_HOME = tmp_path
+    clock = Clock(datetime(2026, 9, 20, tzinfo=UTC))
+    for number, month in enumerate((9, 10, 11)):
+        clock.at = datetime(2026, month, 20, tzinfo=UTC)
+        imported(prowler([report_row(f"b{month}", check=f"check_{month}"), report_row("b", check=f"old_{month}")], at=clock()))
+        sealed(clock())
+        assert Finding.objects.count() == 2 * (number + 1)
+    october = bundles.Wanted(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
+    made = exported(clock, tmp_path / "october.zip", wanted=october)
+    found = bundles.verify(str(made.path), keys=[made.key])
+    assert (found.findings, found.complete) == (4, True)
+    assert {row["check"] for row in _population(made.path)} == {"check_9", "old_9", "check_10", "old_10"}
+    assert found.manifest["population"]["before"] == Checkpoint.objects.filter(at__lt=october.since).latest("size").size
+
+
 def test_a_framework_chooses_its_checks(quarter, tmp_path):
     whole = exported(quarter, tmp_path / "all.zip")
     made = exported(
@@ -522,6 +555,7 @@ def test_a_framework_chooses_its_checks(quarter, tmp_path):
     assert {row["framework_name"] for row in controls} == {"SOC 2"}
     assert results["results"][0]["findings"]
     found = bundles.verify(str(made.path), keys=[made.key])
+    assert not found.complete
     assert found.manifest["sample"]["findings"] == verifier.drawn(
         sorted(row["finding"] for row in _population(made.path)), "2026", 3
     )

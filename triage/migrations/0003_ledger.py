@@ -4,7 +4,8 @@ The sealed bytes hold the columns of an event. Of a finding's own columns they h
 reasons and notes, is there as a salted hash: when a person's words have to go (GDPR, article 17), `cspm_erase` takes the words and
 the salt, and the log still holds.
 
-The first event of a finding is sealed with the finding's identity, so that it cannot become one of another check or asset.
+The first event of a finding is sealed with the finding's identity, so that it cannot become one of another check or asset, and with how
+many findings there have been: whoever is shown some of them sees that none is left out.
 """
 
 from django.db import migrations
@@ -31,7 +32,8 @@ CREATE FUNCTION cspm_moment(moment timestamptz) RETURNS text LANGUAGE sql STABLE
 $$;
 
 -- `digest`: of the words, NULL when it is to be computed with the salt.
-CREATE FUNCTION cspm_leaf(e triage_event, salt bytea, digest text DEFAULT NULL) RETURNS bytea LANGUAGE sql STABLE AS $$
+-- `nth`: of a finding's first event, how many findings the log has had with it.
+CREATE FUNCTION cspm_leaf(e triage_event, salt bytea, nth bigint, digest text DEFAULT NULL) RETURNS bytea LANGUAGE sql STABLE AS $$
     SELECT convert_to((jsonb_build_object(
         'v', 1, 'event', e.id, 'subject', e.subject, 'subject_id', e.subject_id, 'seq', e.seq, 'kind', e.kind,
         'actor', e.actor, 'door', e.door, 'scan', e.scan_id, 'evidence', encode(e.evidence, 'hex'),
@@ -39,7 +41,7 @@ CREATE FUNCTION cspm_leaf(e triage_event, salt bytea, digest text DEFAULT NULL) 
         'words', coalesce(digest, encode(sha256(salt || cspm_words(e)), 'hex'))
     ) || CASE WHEN cspm_inline(e) THEN jsonb_build_object('before', e.before, 'after', e.after) ELSE '{{}}'::jsonb END
       || CASE WHEN e.subject = 'finding' AND e.kind = 'opened'
-        THEN (SELECT jsonb_build_object('identity', encode(f.identity, 'hex')) FROM triage_finding f WHERE f.id = e.subject_id)
+        THEN (SELECT jsonb_build_object('identity', encode(f.identity, 'hex'), 'nth', nth) FROM triage_finding f WHERE f.id = e.subject_id)
         ELSE '{{}}'::jsonb END)::text, 'UTF8')
 $$;
 """

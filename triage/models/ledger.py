@@ -46,7 +46,8 @@ class LedgerKey(models.Model):
 
 
 class Checkpoint(models.Model):
-    """A head of the log: `size` leaves have the root `root`. `note`: signed, as C2SP's tlog-checkpoint says.
+    """A head of the log: `size` leaves have the root `root`, `findings` of them begin a finding. `note`: signed, as C2SP's
+    tlog-checkpoint says.
 
     What the sealer goes on from, None when its round went on after this head: `last_event`: the newest number that events had had
     when the round began, `next_xid`: the next transaction then, `floor`: events up to this number need not be looked at again.
@@ -54,6 +55,7 @@ class Checkpoint(models.Model):
 
     size = models.BigIntegerField(primary_key=True)
     root = models.BinaryField()
+    findings = models.BigIntegerField()
     note = models.TextField()
     at = models.DateTimeField()
     last_event = models.BigIntegerField(null=True)

@@ -128,12 +128,14 @@ class _Export:
         if head is None:
             raise NotFound(_("Nothing is sealed yet, so there is nothing to prove. A worker seals every minute."))
         self.archive, self.wanted, self.at, self.head = archive, wanted, at, head
+        self.before = Checkpoint.objects.filter(at__lt=wanted.since).order_by("-size").first()
+        self.until = written(min(wanted.to, at)) or ""
         self.files: dict[str, str] = {}
         self.gathered = _Gathered()
 
     def run(self, *, sample: int, seed: str, heads: Sequence[str], actor: str) -> _Made:
         served = population.controls_of_checks(self.wanted.framework)
-        numbers = population.numbers(self.wanted, served, at=self.at)
+        numbers = population.numbers(self.wanted, served, before=self._size_before(), at=self.at)
         if not numbers:
             raise Invalid(_("No finding of this period fits, or none is sealed yet."))
         names = [f"F-{number:06d}" for number in numbers]
@@ -152,7 +154,8 @@ class _Export:
             "made_by": actor,
             "population": {
                 "from": written(self.wanted.since), "to": written(self.wanted.to), "query": self.wanted.query,
-                "framework": self.wanted.framework, "count": len(names),
+                "framework": self.wanted.framework, "count": len(names), "before": self._size_before(),
+                "until": self.until,
             },
             "sample": {"seed": seed, "number": sample or len(names), "findings": drawn},
             "log": {"origin": key.origin, "size": self.head.size, "root": bytes(self.head.root).hex()},
@@ -173,6 +176,9 @@ class _Export:
             absent,
         )
 
+    def _size_before(self) -> int:
+        return self.before.size if self.before else 0
+
     # --- events -----------------------------------------------------------------------------------------------------------------
 
     def _events(self, numbers: Sequence[int], sampled: set[str]) -> dict[str, Any]:
@@ -182,7 +188,7 @@ class _Export:
             for chunk in chunks(numbers, CHUNK):
                 findings = population.loaded(chunk)
                 for number, events in sealed.of("finding", chunk, size=self.head.size):
-                    derived = verifier.derived([event.said for event in events], written(self.wanted.to) or "")
+                    derived = verifier.derived([event.said for event in events], self.until)
                     team = teams.get(int(derived["team_id"])) if derived["team_id"] else None
                     row = population.facts(findings[number], team) | derived
                     row["identified"] = verifier.identified(row, events[0].said)
@@ -194,6 +200,11 @@ class _Export:
                         seen.policies.add(int(derived["sla_id"]))
                     if row["finding"] in sampled:
                         seen.stories[row["finding"]] = events
+            if not self.wanted.query and not self.wanted.framework:
+                for _number, events in sealed.of(
+                    "finding", population.later(self.wanted, before=self._size_before()), size=self.head.size
+                ):
+                    self._write(stream, events[:1])
             allowed, decided = papers.exceptions(numbers, size=self.head.size)
             held, given = papers.roles(until=self.wanted.to, size=self.head.size)
             for events in (decided, given, papers.scans(seen.scans, size=self.head.size)):
@@ -225,7 +236,9 @@ class _Export:
         stored = tree.Tree()
         size = self.head.size
         published = Checkpoint.objects.filter(publications__isnull=False, size__lte=size).distinct().order_by("size")
-        older = {row.size: row.note for row in published} | {row.size: row.note for row in map(self._kept, kept)}
+        older = {row.size: row.note for row in [*published, *([self.before] if self.before else [])]} | {
+            row.size: row.note for row in map(self._kept, kept)
+        }
         older.pop(size, None)
         proof = {
             "head": self.head.note,

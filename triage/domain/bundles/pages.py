@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, ngettext
 
 from triage.domain.bundles.population import Wanted
-from triage.domain.bundles.verifier import Said
+from triage.domain.bundles.verifier import SEVERITIES, Said
 from triage.domain.rows import written
 from triage.models import Checkpoint
 
@@ -17,10 +17,11 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.4rem;line-height:1.3;margin:.2em 0}table{border-collapse:collapse;width:100%;margin:1rem 0}
 th,td{text-align:start;vertical-align:top;padding:.4rem .6rem;border-bottom:1px solid var(--line)}th{font-weight:600}
-td{overflow-wrap:anywhere}td.when{white-space:nowrap}.quiet,small{color:var(--quiet)}code{font-size:.9em;overflow-wrap:anywhere}
+td{overflow-wrap:anywhere}td:not(:nth-last-child(-n+2)){white-space:nowrap}.quiet,small{color:var(--quiet)}code{font-size:.9em;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.3rem 1rem}dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere}
-@media(max-width:40rem){dl{grid-template-columns:1fr}dd{margin-bottom:.5rem}td.when{white-space:normal}}
+@media(max-width:40rem){dl{grid-template-columns:1fr}dd{margin-bottom:.5rem}td:not(:nth-last-child(-n+2)){white-space:normal}}
 """
+HIDDEN = ("trail_id", "due_original", "scanner_severity")  # these are in events.jsonl
 PAGE = """<!doctype html>
 <html lang="{}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{}</title><style>{}</style></head>
 <body>{}</body></html>
@@ -75,10 +76,20 @@ def story(
     return _page(row["finding"], body)
 
 
+def _shown(name: str, value: object) -> str:
+    if name in ("severity", "scanner_severity") and isinstance(value, int):
+        return SEVERITIES[value]
+    return "–" if value in (None, "") else str(value)
+
+
 def _says(said: Said, absent: Mapping[str, str]) -> SafeString:
     before: Mapping[str, Any] = said.sealed.get("before") or said.words.get("before") or {}
     after: Mapping[str, Any] = said.sealed.get("after") or said.words.get("after") or {}
-    parts = [f"{name}: {before[name]} → {value}" if name in before else f"{name}: {value}" for name, value in after.items()]
+    parts = [
+        f"{name}: {_shown(name, before[name])} → {_shown(name, value)}" if name in before else f"{name}: {_shown(name, value)}"
+        for name, value in after.items()
+        if name not in HIDDEN and (value or before.get(name))
+    ]
     lines = format_html_join("", "<div><small>{}</small></div>", ((part,) for part in parts))
     reason = said.words.get("reason") or ""
     digest = said.sealed.get("evidence") or (after.get("evidence") if said.sealed["kind"] == "checked" else None)

@@ -36,15 +36,28 @@ class Wanted:
             raise Invalid(_("The period ends before it begins."))
 
 
-def numbers(wanted: Wanted, controls: Mapping[int, Sequence["Served"]], *, at: datetime) -> list[int]:
-    """The findings, in order. Those that are not sealed yet are left out. Raises QueryError."""
-    opened = Event.objects.filter(subject="finding", subject_id=OuterRef("pk"), seq=1)
-    sealed = opened.filter(Exists(Leaf.objects.filter(event=OuterRef("pk"))))
-    living = Q(settled_at=None) | Q(settled_at__gte=wanted.since)
-    found = search.findings(search.parse(wanted.query), at=localtime(at)).filter(living, Exists(sealed), first_seen__lt=wanted.to)
+def numbers(wanted: Wanted, controls: Mapping[int, Sequence["Served"]], *, before: int, at: datetime) -> list[int]:
+    """The findings, in order. Those that are not sealed yet are left out. Raises QueryError.
+
+    `before`: leaves of the log before the period; all that began after them are in, so that nobody has to believe that none is left out.
+    """
+    living = Q(settled_at=None) | Q(settled_at__gte=wanted.since) | _sealed(before)
+    found = search.findings(search.parse(wanted.query), at=localtime(at)).filter(living, _sealed(0), first_seen__lt=wanted.to)
     if wanted.framework:
         found = found.filter(check_ref__in=list(controls))
     return list(found.order_by("pk").values_list("pk", flat=True))
+
+
+def later(wanted: Wanted, *, before: int) -> list[int]:
+    """Findings that the log has after those leaves and that were first seen after the period."""
+    found = Finding.objects.filter(_sealed(before), first_seen__gte=wanted.to)
+    return list(found.order_by("pk").values_list("pk", flat=True))
+
+
+def _sealed(after: int) -> Exists:
+    """Whose first event is a leaf of this number or a later one."""
+    opened = Event.objects.filter(subject="finding", subject_id=OuterRef("pk"), seq=1)
+    return Exists(opened.filter(Exists(Leaf.objects.filter(event=OuterRef("pk"), number__gte=after))))
 
 
 @dataclass(frozen=True, slots=True)

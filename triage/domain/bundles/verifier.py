@@ -71,6 +71,7 @@ class Bundle(NamedTuple):
     absent: Mapping[str, str]
     trusted: bool
     heads: int
+    complete: bool
 
 
 def verify(path: str, *, keys: Sequence[str] = (), head: str = "") -> Bundle:
@@ -93,12 +94,23 @@ def _verified(archive: zipfile.ZipFile, keys: Sequence[str], outside: str) -> Bu
     if [head.origin, head.size, head.root.hex()] != [manifest["log"]["origin"], manifest["log"]["size"], manifest["log"]["root"]]:
         raise Refused("The head in proof.json is not the one that the manifest names.")
     found = _events(archive, manifest, head, proof)
-    heads = _consistent(proof, head, trusted, outside)
+    older = _consistent(proof, head, trusted, outside)
+    complete = _complete(manifest, found, head, older)
     _evidence(archive, manifest, found)
     _exceptions(_json(archive, EXCEPTIONS), found)
     rows = found.rows.values()
     identified = sum(row["identified"] == "yes" for row in rows)
-    return Bundle(manifest, len(rows), identified, found.number, len(manifest["evidence"]), manifest["absent"], bool(keys), heads)
+    return Bundle(
+        manifest,
+        len(rows),
+        identified,
+        found.number,
+        len(manifest["evidence"]),
+        manifest["absent"],
+        bool(keys),
+        len(older),
+        complete,
+    )
 
 
 # --- the archive and its manifest ---------------------------------------------------------------------------------------------
@@ -180,9 +192,12 @@ class Key(NamedTuple):
 
 
 class Head(NamedTuple):
+    """`findings`: how many of the leaves begin a finding."""
+
     origin: str
     size: int
     root: bytes
+    findings: int
 
 
 def _key(text: str) -> Key:
@@ -242,8 +257,8 @@ def _head(note: str, keys: Sequence[Key]) -> Head:
     if text is None:
         raise Refused("A head of the log is not signed by the key.")
     try:
-        origin, size, root = text.split("\n")[:3]
-        head = Head(origin, int(size), base64.b64decode(root, validate=True))
+        origin, size, root, said = text.split("\n")[:4]
+        head = Head(origin, int(size), base64.b64decode(root, validate=True), int(said[len("findings ") :]))
     except (ValueError, binascii.Error):
         raise Refused("A head of the log is malformed.") from None
     if len(head.root) != 32 or head.size < 0 or origin not in {key.name for key in keys}:
@@ -373,28 +388,53 @@ def grown(old: Head, new: Head, path: Sequence[str]) -> bool:
     return (first, second, last) == (old.root, new.root, 0)
 
 
-def _consistent(proof: Mapping[str, Any], head: Head, keys: Sequence[Key], outside: str) -> int:
-    """Heads that were sent out before are heads of this log, and so is the one that was kept outside; how many."""
+def _consistent(proof: Mapping[str, Any], head: Head, keys: Sequence[Key], outside: str) -> list[Head]:
+    """Heads that were signed before are heads of this log, and so is the one that was kept outside."""
     older = [(_head(each["note"], keys), each["path"]) for each in proof["heads"]]
     for old, path in older:
         if not grown(old, head, path):
             raise Refused(
                 "The log does not begin with the %(n)s leaves that were signed before: it was written anew.", n=old.size
             )
+    heads = [old for old, _path in older]
     if not outside:
-        return len(older)
+        return heads
     kept = _head(outside, keys)
     if kept.size > head.size:
         raise Refused(
             "The head that you kept is of %(n)s leaves, the bundle's is older: of %(here)s.", n=kept.size, here=head.size
         )
-    if kept == head or any(kept == old for old, _path in older):
-        return len(older)
-    if kept.size in {head.size, *(old.size for old, _path in older)}:
+    if kept == head or kept in heads:
+        return heads
+    if kept.size in {head.size, *(old.size for old in heads)}:
         raise Refused("The head that you kept is not one of this log: what came before it was changed.")
     raise Refused(
         "The bundle has no proof for the head of %(n)s leaves that you kept: have it exported with --head.", n=kept.size
     )
+
+
+def _complete(manifest: Mapping[str, Any], found: "Found", head: Head, older: Sequence[Head]) -> bool:
+    """Whether it is shown that no finding of the period is left out: each that began after the head before it is here, by its number.
+
+    Those that began earlier are in the bundle of the period before. A population that was chosen by a query is not complete.
+    """
+    population = manifest["population"]
+    if population["query"] or population["framework"]:
+        return False
+    before = population["before"]
+    first = 0
+    if before:
+        first = next((old.findings for old in older if old.size == before), -1)
+        if first < 0:
+            raise Refused("The head of %(n)s leaves from before the period is missing.", n=before)
+    left_out = set(range(first + 1, head.findings + 1)) - found.begun
+    if left_out:
+        raise Refused(
+            "%(n)s findings that began in the period are left out: the first is number %(nth)s.",
+            n=len(left_out),
+            nth=min(left_out),
+        )
+    return True
 
 
 # --- events and what follows from them ------------------------------------------------------------------------------------------
@@ -411,6 +451,7 @@ class Found:
         self.decisions: dict[int, list[dict[str, Any]]] = {}
         self.erased: set[int] = set()
         self.wordless: set[int] = set()
+        self.begun: set[int] = set()  # numbers of the findings that are here, in the order in which the log has them
         self.number = 0
 
 
@@ -437,17 +478,25 @@ def _events(archive: zipfile.ZipFile, manifest: Mapping[str, Any], head: Head, p
             here=len(found.rows),
             n=manifest["population"]["count"],
         )
-    end = manifest["population"]["to"]
+    end, until = manifest["population"]["to"], manifest["population"]["until"]
     left = set(found.rows)
     for finding, events in _grouped(archive, found, head):
         if finding is None:
             _others(events, found)
             continue
         row = found.rows.get(finding)
+        found.begun.add(events[0].sealed.get("nth", 0))
+        if (
+            row is None
+            and len(events) == 1
+            and events[0].sealed["kind"] == "opened"
+            and moment(events[0].sealed["at"]) >= moment(end)
+        ):
+            continue  # after the period: it is here to be seen so
         if row is None or finding not in left:
             raise Refused("%(finding)s has events and is not in the population, or has them twice.", finding=finding)
         left.discard(finding)
-        _finding(finding, events, row, end)
+        _finding(finding, events, row, until)
     if left:
         raise Refused("%(finding)s is in the population and has no events.", finding=min(left))
     if found.wordless - found.erased:
@@ -533,7 +582,7 @@ def _others(events: Sequence[Said], found: Found) -> None:
             found.erased.add(said.sealed["subject_id"])
 
 
-def _finding(finding: str, events: Sequence[Said], row: Mapping[str, str], end: str) -> None:
+def _finding(finding: str, events: Sequence[Said], row: Mapping[str, str], until: str) -> None:
     for number, said in enumerate(events, 1):
         if said.sealed["seq"] != number:
             raise Refused(
@@ -546,7 +595,7 @@ def _finding(finding: str, events: Sequence[Said], row: Mapping[str, str], end: 
         raise Refused("%(finding)s does not begin with being opened.", finding=finding)
     if row["identified"] != identified(row, events[0]):
         raise Refused("%(finding)s was opened for another check or asset than the population says.", finding=finding)
-    for name, value in derived(events, end).items():
+    for name, value in derived(events, until).items():
         if row[name] != value:
             raise Refused(
                 "%(finding)s: %(column)s is %(here)r in the population, and %(sealed)r by its events.",
@@ -565,12 +614,15 @@ def identified(row: Mapping[str, str], opened: Said) -> str:
     return "yes" if finding == opened.sealed.get("identity") else "no"
 
 
-def derived(events: Sequence[Said], end: str) -> dict[str, str]:
-    """The columns that follow from a finding's events: replayed, the last one wins. `end`: of the period, RFC 3339."""
+def derived(events: Sequence[Said], until: str) -> dict[str, str]:
+    """The columns that follow from a finding's events: replayed, the last one wins.
+
+    `until`: the end of the period, or when the bundle was made if that was earlier, RFC 3339.
+    """
     state: dict[str, Any] = {}
     at_end, fixed = "", None
     for said in events:
-        if moment(said.sealed["at"]) <= moment(end):
+        if moment(said.sealed["at"]) <= moment(until):
             at_end = said.changes.get("status", at_end)
         state.update(said.changes)
         if said.changes.get("status") == "verified":
@@ -588,7 +640,7 @@ def derived(events: Sequence[Said], end: str) -> dict[str, str]:
     found["fixed_by"] = fixed.sealed["actor"] if fixed else ""
     found["fixed_scan"] = _cell(fixed.sealed["scan"]) if fixed else ""
     found["fixed_evidence"] = _cell(fixed.sealed["evidence"]) if fixed else ""
-    stopped = min(moment(state.get("settled_at") or end), moment(end))
+    stopped = min(moment(state.get("settled_at") or until), moment(until))
     found["breached"] = "yes" if state.get("due_at") and moment(state["due_at"]) < stopped else "no"
     found["events"] = str(len(events))
     return found
@@ -736,6 +788,11 @@ def report(found: Bundle) -> Iterator[str]:
     if population["query"] or population["framework"]:
         yield told("  chosen by   %(these)s") % {"these": " ".join(filter(None, (population["query"], population["framework"])))}
     yield told("  identity    %(n)s of them are shown to be about the check and asset they name") % {"n": found.identified}
+    yield (
+        told("  complete    no finding of the period is left out")
+        if found.complete
+        else told("  complete    not shown: chosen by a query")
+    )
     yield told("  sample      %(n)s of them, seed %(seed)s") % {"n": len(sample["findings"]), "seed": sample["seed"]}
     yield told("  events      %(n)s, each in the log, none missing of a finding") % {"n": found.events}
     yield told("  evidence    %(n)s pieces, each named by an event; %(absent)s not in the bundle") % {
@@ -762,18 +819,23 @@ def _french() -> bool:
 
 
 FRENCH: dict[str, str] = {
-    "%(finding)s is closed by evidence that is about something else, or that does not say that it is fixed.": "%(finding)s est clos par une preuve qui porte sur autre chose, ou qui ne dit pas que c’est corrigé.",
-    "Event %(event)s has lost its words, and no event says that they were erased.": "L’événement %(event)s a perdu ses mots, et aucun événement ne dit qu’ils ont été effacés.",
+    "%(finding)s is closed by evidence that is about something else, or that does not say that it is fixed.":
+        "%(finding)s est clos par une preuve qui porte sur autre chose, ou qui ne dit pas que c’est corrigé.",
+    "Event %(event)s has lost its words, and no event says that they were erased.":
+        "L’événement %(event)s a perdu ses mots, et aucun événement ne dit qu’ils ont été effacés.",
     "%(finding)s does not begin with being opened.": "%(finding)s ne commence pas par son ouverture.",
-    "%(finding)s has events and is not in the population, or has them twice.": "%(finding)s a des événements sans être dans la population, ou les a deux fois.",
+    "%(finding)s has events and is not in the population, or has them twice.":
+        "%(finding)s a des événements sans être dans la population, ou les a deux fois.",
     "%(finding)s is in the population and has no events.": "%(finding)s est dans la population sans aucun événement.",
-    "%(finding)s was opened for another check or asset than the population says.": "%(finding)s a été ouvert pour un autre test ou une autre ressource que ne le dit la population.",
+    "%(finding)s was opened for another check or asset than the population says.":
+        "%(finding)s a été ouvert pour un autre test ou une autre ressource que ne le dit la population.",
     "%(key)s is no verifier key: name+hash+key.": "%(key)s n’est pas une clé de vérification : nom+empreinte+clé.",
     "%(name)s cannot be unpacked: %(error)s.": "%(name)s ne peut pas être décompressé : %(error)s.",
     "%(name)s is missing.": "%(name)s manque.",
     "%(name)s is no JSON.": "%(name)s n’est pas du JSON.",
     "%(name)s is no file of this bundle.": "%(name)s n’est pas un fichier de ce dossier.",
-    "%(name)s was changed: it has another SHA-256 than the manifest says.": "%(name)s a été modifié : son SHA-256 n’est pas celui du manifeste.",
+    "%(name)s was changed: it has another SHA-256 than the manifest says.":
+        "%(name)s a été modifié : son SHA-256 n’est pas celui du manifeste.",
     "%(name)s would be larger than %(limit)s bytes.": "%(name)s dépasserait %(limit)s octets.",
     "%(path)s is no readable ZIP: %(error)s.": "%(path)s n’est pas un ZIP lisible : %(error)s.",
     "A head of the log is malformed.": "Une tête du registre est mal formée.",
@@ -782,11 +844,19 @@ FRENCH: dict[str, str] = {
     "Evidence %(digest)s is named by no event.": "Aucun événement ne nomme la preuve %(digest)s.",
     "Evidence %(digest)s is not what its name says.": "La preuve %(digest)s n’est pas ce que dit son nom.",
     "Exception X-%(n)s was approved by whom it was asked for by.": "La dérogation X-%(n)s a été approuvée par celui qui la demandait.",
-    "Exception X-%(n)s: its events do not say who approved it as the list does.": "Dérogation X-%(n)s : ses événements ne disent pas, comme la liste, qui l’a approuvée.",
+    "Exception X-%(n)s: its events do not say who approved it as the list does.":
+        "Dérogation X-%(n)s : ses événements ne disent pas, comme la liste, qui l’a approuvée.",
+    "The head of %(n)s leaves from before the period is missing.": "La tête de %(n)s feuilles d’avant la période manque.",
+    "%(n)s findings that began in the period are left out: the first is number %(nth)s.":
+        "%(n)s constats apparus dans la période sont omis : le premier est le numéro %(nth)s.",
+    "  complete    no finding of the period is left out": "  complétude   aucun constat de la période n’est omis",
+    "  complete    not shown: chosen by a query": "  complétude   non démontrée : choisie par une requête",
     "The ZIP holds two files of one name.": "Le ZIP contient deux fichiers du même nom.",
-    "The events are not those of the log: the root over them is another one.": "Les événements ne sont pas ceux du registre : leur racine est autre.",
+    "The events are not those of the log: the root over them is another one.":
+        "Les événements ne sont pas ceux du registre : leur racine est autre.",
     "The head in proof.json is not the one that the manifest names.": "La tête de proof.json n’est pas celle que nomme le manifeste.",
-    "The head that you kept is not one of this log: what came before it was changed.": "La tête que vous avez gardée n’est pas de ce registre : ce qui la précède a été modifié.",
+    "The head that you kept is not one of this log: what came before it was changed.":
+        "La tête que vous avez gardée n’est pas de ce registre : ce qui la précède a été modifié.",
     "The manifest does not agree with itself about the evidence.": "Le manifeste se contredit au sujet des preuves.",
     "The manifest is not signed by the key.": "Le manifeste n’est pas signé par la clé.",
     "The manifest was changed: it is not the one that was signed.": "Le manifeste a été modifié : ce n’est pas celui qui a été signé.",
@@ -795,30 +865,45 @@ FRENCH: dict[str, str] = {
     "The report of scan S-%(scan)s is missing: %(finding)s came of it.": "Le rapport du scan S-%(scan)s manque : %(finding)s en vient.",
     "The sample is not the one that its seed gives.": "L’échantillon n’est pas celui que donne sa graine.",
     "events.jsonl, line %(n)s cannot be read.": "events.jsonl, ligne %(n)s : illisible.",
-    "events.jsonl, line %(n)s: leaf %(leaf)s is there twice or not in the log.": "events.jsonl, ligne %(n)s : la feuille %(leaf)s est en double ou hors du registre.",
-    "The log does not begin with the %(n)s leaves that were signed before: it was written anew.": "Le registre ne commence pas par les %(n)s feuilles signées auparavant : il a été réécrit.",
-    "The head that you kept is of %(n)s leaves, the bundle's is older: of %(here)s.": "La tête que vous avez gardée est de %(n)s feuilles ; celle du dossier est plus ancienne : %(here)s.",
-    "The bundle has no proof for the head of %(n)s leaves that you kept: have it exported with --head.": "Le dossier n’a pas de preuve pour la tête de %(n)s feuilles que vous avez gardée : faites-le exporter avec --head.",
-    "The population has %(here)s findings, the manifest says %(n)s.": "La population compte %(here)s constats, le manifeste en annonce %(n)s.",
-    "%(finding)s: event %(n)s is missing or out of its place (there is %(here)s).": "%(finding)s : l’événement %(n)s manque ou n’est pas à sa place (on y trouve %(here)s).",
-    "%(finding)s: %(column)s is %(here)r in the population, and %(sealed)r by its events.": "%(finding)s : %(column)s vaut %(here)r dans la population, et %(sealed)r selon ses événements.",
-    "Evidence %(digest)s is missing: an event of %(finding)s names it.": "La preuve %(digest)s manque : un événement de %(finding)s la nomme.",
+    "events.jsonl, line %(n)s: leaf %(leaf)s is there twice or not in the log.":
+        "events.jsonl, ligne %(n)s : la feuille %(leaf)s est en double ou hors du registre.",
+    "The log does not begin with the %(n)s leaves that were signed before: it was written anew.":
+        "Le registre ne commence pas par les %(n)s feuilles signées auparavant : il a été réécrit.",
+    "The head that you kept is of %(n)s leaves, the bundle's is older: of %(here)s.":
+        "La tête que vous avez gardée est de %(n)s feuilles ; celle du dossier est plus ancienne : %(here)s.",
+    "The bundle has no proof for the head of %(n)s leaves that you kept: have it exported with --head.":
+        "Le dossier n’a pas de preuve pour la tête de %(n)s feuilles que vous avez gardée : faites-le exporter avec --head.",
+    "The population has %(here)s findings, the manifest says %(n)s.":
+        "La population compte %(here)s constats, le manifeste en annonce %(n)s.",
+    "%(finding)s: event %(n)s is missing or out of its place (there is %(here)s).":
+        "%(finding)s : l’événement %(n)s manque ou n’est pas à sa place (on y trouve %(here)s).",
+    "%(finding)s: %(column)s is %(here)r in the population, and %(sealed)r by its events.":
+        "%(finding)s : %(column)s vaut %(here)r dans la population, et %(sealed)r selon ses événements.",
+    "Evidence %(digest)s is missing: an event of %(finding)s names it.":
+        "La preuve %(digest)s manque : un événement de %(finding)s la nomme.",
     "  chosen by   %(these)s": "  selon        %(these)s",
-    "  events      %(n)s, each in the log, none missing of a finding": "  événements   %(n)s, tous au registre, aucun ne manque à un constat",
-    "  evidence    %(n)s pieces, each named by an event; %(absent)s not in the bundle": "  preuves      %(n)s, chacune nommée par un événement ; %(absent)s hors du dossier",
-    "  heads       %(n)s that were sent out before are heads of this log": "  têtes        %(n)s publiées auparavant sont bien de ce registre",
-    "  identity    %(n)s of them are shown to be about the check and asset they name": "  identité     %(n)s d’entre eux portent, preuve à l’appui, sur le test et la ressource qu’ils nomment",
+    "  events      %(n)s, each in the log, none missing of a finding":
+        "  événements   %(n)s, tous au registre, aucun ne manque à un constat",
+    "  evidence    %(n)s pieces, each named by an event; %(absent)s not in the bundle":
+        "  preuves      %(n)s, chacune nommée par un événement ; %(absent)s hors du dossier",
+    "  heads       %(n)s that were sent out before are heads of this log":
+        "  têtes        %(n)s publiées auparavant sont bien de ce registre",
+    "  identity    %(n)s of them are shown to be about the check and asset they name":
+        "  identité     %(n)s d’entre eux portent, preuve à l’appui, sur le test et la ressource qu’ils nomment",
     "  log         %(origin)s, %(size)s leaves": "  registre     %(origin)s, %(size)s feuilles",
     "  population  %(n)s findings from %(begin)s to %(end)s": "  population   %(n)s constats, de %(begin)s à %(end)s",
     "  sample      %(n)s of them, seed %(seed)s": "  échantillon  %(n)s d’entre eux, graine %(seed)s",
     "%(path)s cannot be read: %(error)s.": "%(path)s ne peut pas être lu : %(error)s.",
-    "Check an evidence bundle of CSPM Triage, or refuse it and say why.": "Vérifier un dossier de preuves de CSPM Triage, ou le refuser en disant pourquoi.",
+    "Check an evidence bundle of CSPM Triage, or refuse it and say why.":
+        "Vérifier un dossier de preuves de CSPM Triage, ou le refuser en disant pourquoi.",
     "REFUSED: ": "REFUSÉ : ",
-    "The bundle agrees with itself, but NO KEY VOUCHES FOR IT: give --key.": "Le dossier est cohérent, mais AUCUNE CLÉ N’EN RÉPOND : donnez --key.",
+    "The bundle agrees with itself, but NO KEY VOUCHES FOR IT: give --key.":
+        "Le dossier est cohérent, mais AUCUNE CLÉ N’EN RÉPOND : donnez --key.",
     "The bundle holds.": "Le dossier tient.",
     "a head of the log that somebody kept": "une tête du registre que quelqu’un a gardée",
     "the bundle is malformed (%(error)r).": "le dossier est mal formé (%(error)r).",
-    "the ledger's key, from outside of the bundle (text, or a file with it)": "la clé du registre, obtenue hors du dossier (son texte, ou un fichier qui la contient)",
+    "the ledger's key, from outside of the bundle (text, or a file with it)":
+        "la clé du registre, obtenue hors du dossier (son texte, ou un fichier qui la contient)",
 }  # fmt: skip
 
 if __name__ == "__main__":

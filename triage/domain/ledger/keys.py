@@ -37,7 +37,7 @@ def rotate(*, head: Checkpoint, actor: str, at: datetime) -> LedgerKey:
     """A new key, that the old one vouches for by signing the same head. Inside a transaction. Raises Invalid."""
     before, old = current(actor=actor, at=at)
     new = _next(before)
-    vouched = notes.signed(notes.Head(before.origin, head.size, bytes(head.root)), old, new)
+    vouched = notes.signed(notes.Head(before.origin, head.size, bytes(head.root), head.findings), old, new)
     row, _key = _make(new, origin=before.origin, vouched=vouched, actor=actor, at=at)
     transaction.on_commit(lambda: _path(bytes(before.public)).unlink(missing_ok=True))
     return row

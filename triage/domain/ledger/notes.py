@@ -18,14 +18,15 @@ class Unsigned(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a note says: the log's name, its size, the root over it."""
+    """What a note says: the log's name, its size, the root over it; as a line of our own, how many findings it has had."""
 
     origin: str
     size: int
     root: bytes
+    findings: int
 
     def text(self) -> str:
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\nfindings {self.findings}\n"
 
 
 def key_hash(name: str, public: bytes) -> bytes:
@@ -55,8 +56,8 @@ def opened(signed_note: str, public: bytes) -> Head:
     text, _gap, signatures = signed_note.rpartition("\n\n")
     text += "\n"
     try:
-        origin, size, root = text.split("\n")[:3]
-        head = Head(origin, int(size), base64.b64decode(root, validate=True))
+        origin, size, root, said = text.split("\n")[:4]
+        head = Head(origin, int(size), base64.b64decode(root, validate=True), int(said.removeprefix("findings ")))
     except (ValueError, binascii.Error):
         raise Unsigned from None
     if len(head.root) != 32 or head.size < 0 or str(head.size) != size:

@@ -20,16 +20,19 @@ SETTLED = timedelta(minutes=10)
 
 SEAL = """
 WITH fresh AS (
-    SELECT e.id FROM triage_event e LEFT JOIN triage_leaf l ON l.event = e.id
+    SELECT e.id, e.subject = 'finding' AND e.kind = 'opened' AS opens FROM triage_event e LEFT JOIN triage_leaf l ON l.event = e.id
     WHERE e.id > %s AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) AND l.event IS NULL ORDER BY e.id LIMIT %s
 ), salted AS MATERIALIZED (
-    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, uuid_send(gen_random_uuid()) AS salt FROM fresh
+    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, %s + count(*) FILTER (WHERE opens) OVER (ORDER BY id) AS nth,
+        uuid_send(gen_random_uuid()) AS salt FROM fresh
 ), worded AS MATERIALIZED (
-    SELECT s.place, s.id, s.salt, cspm_leaf(e, s.salt) AS content FROM salted s JOIN triage_event e USING (id)
+    SELECT s.place, s.id, s.nth, s.salt, cspm_leaf(e, s.salt, s.nth) AS content FROM salted s JOIN triage_event e USING (id)
+), added AS (
+    INSERT INTO triage_leaf (number, event, salt, content, hash)
+        SELECT %s + place, id, salt, content, sha256('\\x00'::bytea || content) FROM worded ORDER BY place
+    RETURNING number, event, hash
 )
-INSERT INTO triage_leaf (number, event, salt, content, hash)
-    SELECT %s + place, id, salt, content, sha256('\\x00'::bytea || content) FROM worded ORDER BY place
-RETURNING number, event, hash
+SELECT a.number, a.event, a.hash, w.nth FROM added a JOIN worded w ON w.id = a.event ORDER BY a.number
 """
 
 
@@ -118,30 +121,41 @@ def _begin(at: datetime) -> _Round:
 def _seal(this: _Round, *, at: datetime) -> int:
     """A chunk; how many."""
     key, private = keys.current(actor="worker", at=at)
-    size = _size()
+    before = Checkpoint.objects.order_by("-size").first()
+    size, findings = (before.size, before.findings) if before else (0, 0)
     with connection.cursor() as cursor:
-        cursor.execute(SEAL, [this.floor, CHUNK, size])
-        rows = sorted((number, event, bytes(hashed)) for number, event, hashed in cursor.fetchall())
+        cursor.execute(SEAL, [this.floor, CHUNK, findings, size])
+        rows = [(event, bytes(hashed), nth) for _number, event, hashed, nth in cursor.fetchall()]
     if rows:
-        tree.grow(size, [hashed for _number, _event, hashed in rows])
-        this.floor = rows[-1][1]
-        _sign(size, size + len(rows), key.origin, private, at=at, ended=this if len(rows) < CHUNK else None)
+        tree.grow(size, [hashed for _event, hashed, _nth in rows])
+        this.floor = rows[-1][0]
+        _sign(before, size + len(rows), rows[-1][2], key.origin, private, at=at, ended=this if len(rows) < CHUNK else None)
     return len(rows)
 
 
-def _sign(old: int, new: int, origin: str, private: Ed25519PrivateKey, *, at: datetime, ended: _Round | None) -> None:
+def _sign(
+    before: Checkpoint | None,
+    new: int,
+    findings: int,
+    origin: str,
+    private: Ed25519PrivateKey,
+    *,
+    at: datetime,
+    ended: _Round | None,
+) -> None:
     """The new head, once it is shown to begin with the old one."""
     stored = tree.Tree()
     root = stored.root(new)
-    before = Checkpoint.objects.filter(size=old).first()
     if before is not None:
         try:
-            merkle.check_consistency(old, bytes(before.root), new, root, merkle.consistency(old, new, stored.subtree))
+            merkle.check_consistency(
+                before.size, bytes(before.root), new, root, merkle.consistency(before.size, new, stored.subtree)
+            )
         except merkle.Inconsistent:
-            raise Broken(f"the log does not begin with the {old} leaves that were signed") from None
-    note = notes.signed(notes.Head(origin, new, root), private)
+            raise Broken(f"the log does not begin with the {before.size} leaves that were signed") from None
+    note = notes.signed(notes.Head(origin, new, root, findings), private)
     went_on = {"last_event": ended.last_event, "next_xid": ended.next_xid, "floor": ended.next_floor} if ended else {}
-    Checkpoint.objects.create(size=new, root=root, note=note, at=at, **went_on)
+    Checkpoint.objects.create(size=new, root=root, findings=findings, note=note, at=at, **went_on)
 
 
 def _size() -> int:

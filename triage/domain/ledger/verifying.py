@@ -5,7 +5,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,8 +23,10 @@ UNSEALED_FOR = timedelta(hours=1)
 # `same`: the event still says what was sealed; its words count only while they have their salt.
 LEAVES = """
 SELECT l.number, l.event, l.content, l.hash, e.id IS NOT NULL AND l.content = cspm_leaf(
-        e, l.salt, CASE WHEN l.salt IS NULL THEN convert_from(l.content, 'UTF8')::jsonb ->> 'words' END
-    ) AS same, e.subject, e.subject_id, e.seq
+        e, l.salt, CASE WHEN e.kind = 'opened' THEN (convert_from(l.content, 'UTF8')::jsonb ->> 'nth')::bigint END,
+        CASE WHEN l.salt IS NULL THEN convert_from(l.content, 'UTF8')::jsonb ->> 'words' END
+    ) AS same, e.subject, e.subject_id, e.seq,
+    CASE WHEN e.kind = 'opened' THEN (convert_from(l.content, 'UTF8')::jsonb ->> 'nth')::bigint END
 FROM triage_leaf l LEFT JOIN triage_event e ON e.id = l.event WHERE l.number >= %s ORDER BY l.number LIMIT %s
 """
 
@@ -75,14 +77,14 @@ def _outside(note: str, public: bytes) -> notes.Head | None:
 def _walk(frontier: merkle.Frontier, wanted: notes.Head | None) -> None:
     heads = _heads()
     head, signed = next(heads, None), 0
-    seqs: dict[int, int] = {}
+    seen = _Seen()
     subtrees = _Subtrees()
     for row in _leaves():
-        _leaf(row, frontier.size, seqs)
+        _leaf(row, frontier.size, seen)
         frontier.add(row[3])
         subtrees.add(row[3])
         while head is not None and head[0] == frontier.size:
-            _head(head, frontier.root())
+            _head(head, frontier.root(), seen.findings)
             signed = head[0]
             head = next(heads, None)
         if wanted is not None and wanted.size == frontier.size and wanted.root != frontier.root():
@@ -110,8 +112,16 @@ def _leaves() -> Iterator[tuple[Any, ...]]:
         number = rows[-1][0] + 1
 
 
-def _leaf(row: tuple[Any, ...], expected: int, seqs: dict[int, int]) -> None:
-    number, event, content, hashed, same, subject, subject_id, seq = row
+@dataclass(slots=True)
+class _Seen:
+    """So far: each finding's newest event number, and how many findings began."""
+
+    seqs: dict[int, int] = field(default_factory=dict)
+    findings: int = 0
+
+
+def _leaf(row: tuple[Any, ...], expected: int, seen: _Seen) -> None:
+    number, event, content, hashed, same, subject, subject_id, seq, nth = row
     if number != expected:
         raise _Fault(_("Leaf %(n)s is missing."), n=expected)
     if merkle.leaf_hash(content) != hashed:
@@ -123,13 +133,18 @@ def _leaf(row: tuple[Any, ...], expected: int, seqs: dict[int, int]) -> None:
             n=number, event=event, subject=said["subject"], id=said["subject_id"], kind=said["kind"],
         )  # fmt: skip
     if subject == "finding" and seq is not None:
-        before = seqs.get(subject_id, 0)
+        before = seen.seqs.get(subject_id, 0)
         if seq != before + 1:
             raise _Fault(
                 _("Event %(event)s of finding %(id)s is number %(seq)s, after %(before)s."),
                 event=event, id=subject_id, seq=seq, before=before,
             )  # fmt: skip
-        seqs[subject_id] = seq
+        seen.seqs[subject_id] = seq
+    if nth is not None:
+        seen.findings += 1
+        if nth != seen.findings:
+            raise _Fault(_("Event %(event)s says that it begins finding number %(nth)s, it is number %(n)s."),
+                         event=event, nth=nth, n=seen.findings)  # fmt: skip
 
 
 class _Subtrees:
@@ -167,16 +182,18 @@ def _heads() -> Iterator[tuple[int, bytes, str, list[bytes]]]:
         yield size, bytes(root), note, known
 
 
-def _head(head: tuple[int, bytes, str, list[bytes]], root: bytes) -> None:
+def _head(head: tuple[int, bytes, str, list[bytes]], root: bytes, findings: int) -> None:
     size, stored, note, known = head
     if stored != root:
         raise _Fault(_("The head of %(n)s leaves says another root than theirs: something before it was changed."), n=size)
     for public in known:
         with contextlib.suppress(notes.Unsigned):
             said = notes.opened(note, public)
-            if (said.size, said.root) == (size, root):
+            if (said.size, said.root, said.findings) == (size, root, findings):
                 return
-    raise _Fault(_("The head of %(n)s leaves is not signed by a key of this ledger."), n=size)
+    raise _Fault(
+        _("The head of %(n)s leaves is not signed by a key of this ledger, or counts other findings than there are."), n=size
+    )
 
 
 def _unsealed(at: datetime) -> None:

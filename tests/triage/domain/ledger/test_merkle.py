@@ -75,10 +75,10 @@ def test_a_tree_that_grew_is_proven_and_a_forged_one_is_not(old, more, data):
 def test_a_head_is_signed_as_c2sp_says():
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     public = key.public_key().public_bytes_raw()
-    head = notes.Head("acme.example/cspm", 3, b"r" * 32)
+    head = notes.Head("acme.example/cspm", 3, b"r" * 32, 2)
     note = notes.signed(head, key)
     text, signature = note.split("\n\n")
-    assert text == "acme.example/cspm\n3\n" + base64.b64encode(b"r" * 32).decode()
+    assert text == "acme.example/cspm\n3\n" + base64.b64encode(b"r" * 32).decode() + "\nfindings 2"
     dash, name, said = signature.strip().split(" ")
     raw = base64.b64decode(said)
     assert (dash, name, len(raw)) == ("—", "acme.example/cspm", 4 + 64)

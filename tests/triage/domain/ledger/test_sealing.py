@@ -79,7 +79,7 @@ def test_each_event_is_sealed_once_and_the_head_is_over_all_of_them():
     leaves = [bytes(leaf) for leaf in Leaf.objects.order_by("number").values_list("hash", flat=True)]
     assert bytes(head.root) == merkle.subtree_of(leaves)(0, len(leaves))
     key = LedgerKey.objects.get()
-    assert notes.opened(head.note, bytes(key.public)) == notes.Head(key.origin, size, bytes(head.root))
+    assert notes.opened(head.note, bytes(key.public)) == notes.Head(key.origin, size, bytes(head.root), 1)
     assert broken() is None
     assert ledger.waiting() == 0
 
