@@ -14,6 +14,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from triage.domain import (
+    bundles,
     check_catalogue,
     connections,
     coverage,
@@ -149,6 +150,8 @@ def sweep() -> None:
     at = alive()
     for scan_id in ingest.waiting(at=at)[:NUDGED]:
         nudge("run_import", scan_id)
+    for bundle_id in bundles.waiting(at)[:NUDGED]:
+        nudge("make_bundle", bundle_id)
     if verification.waiting(at):
         nudge("verify_waiting")
     if outbox.due(at):
@@ -156,6 +159,11 @@ def sweep() -> None:
     if inbox.waiting():
         nudge("read_inbox")
     connections.look(at=at)
+
+
+def make_bundle(bundle_id: int) -> None:
+    """Write a bundle that an auditor ordered."""
+    bundles.make(bundle=bundle_id, clock=alive)
 
 
 def seal() -> None:

@@ -3,6 +3,7 @@
 from triage.models.account import Account, Criticality, Environment
 from triage.models.application import Application, DataClass, Vulnerability
 from triage.models.asset import Asset, AssetSearch, AssetTags, Exposure, TagSet
+from triage.models.bundle import Bundle
 from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenInterval
 from triage.models.check import Check, CheckControl, Control
 from triage.models.connection import Alarm, Connection, Disclosure
@@ -42,6 +43,7 @@ __all__ = [
     "Asset",
     "AssetSearch",
     "AssetTags",
+    "Bundle",
     "Calendar",
     "CalendarDay",
     "CalendarVersion",

@@ -53,13 +53,22 @@ class Bundle:
 
 
 def export(
-    *, path: Path, wanted: Wanted, sample: int = SAMPLE, seed: str = "", heads: Sequence[str] = (), actor: Actor, at: datetime
+    *,
+    path: Path,
+    wanted: Wanted,
+    sample: int = SAMPLE,
+    seed: str = "",
+    heads: Sequence[str] = (),
+    number: int = 0,
+    actor: Actor,
+    at: datetime,
 ) -> Bundle:
     """Write the bundle; nothing is left of one that fails. That it was made is an event.
 
     `sample`: so many findings with their evidence, 0 for all. `seed`: draws them, by default from the head, which nobody chooses.
-    `heads`: notes that the auditor kept; the bundle proves that they are heads of this log. Raises NotAllowed, Invalid (nothing to
-    export, a file that is there, a head that is not of this log), QueryError, NotFound (nothing sealed).
+    `heads`: notes that the auditor kept; the bundle proves that they are heads of this log. `number`: of an order.
+
+    Raises NotAllowed, QueryError, NotFound (nothing sealed), Invalid (nothing to export, a file that is there, another log's head).
     """
     actor.demand(Right.AUDIT)
     ledger.seal(at=at)
@@ -85,8 +94,13 @@ def export(
         "findings": made.findings, "sampled": made.sampled, "sha256": digest,
     }  # fmt: skip
     with recording(actor=actor.name, at=at, door=actor.door) as log:
-        log.tell("bundle", made.size, "exported", after=told)
+        log.tell("bundle", number, "exported", after=told)
     return Bundle(path, digest, made.verifier, made.key, made.findings, made.sampled, made.events, made.absent)
+
+
+def verifier_digest() -> str:
+    """SHA-256 of the verify.py that bundles hold, to be told to auditors by another way."""
+    return hashlib.sha256((HERE / "verifier.py").read_bytes()).hexdigest()
 
 
 @contextmanager

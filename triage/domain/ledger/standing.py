@@ -27,6 +27,12 @@ def standing(*, actor: Actor) -> Standing:
     return Standing(head, check, sealing.waiting(), witnessing.witnesses())
 
 
+def checks(*, actor: Actor) -> list[LedgerCheck]:
+    """The last ten times that the whole log was computed again, the newest first. Raises NotAllowed."""
+    actor.demand(Right.AUDIT)
+    return list(LedgerCheck.objects.order_by("-pk")[:10])
+
+
 def keys_on_record(*, actor: Actor) -> list[tuple[LedgerKey, str]]:
     """All that ever signed, the newest first. Raises NotAllowed."""
     actor.demand(Right.AUDIT)

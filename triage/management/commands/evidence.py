@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 
 from triage.domain import bundles, ledger
 from triage.domain.access import Right
-from triage.domain.search import QueryError
 from triage.management.base import BROKEN_CHAIN, USAGE, TriageCommand
 
 
@@ -59,13 +58,10 @@ class Command(TriageCommand):
             options["query"],
             options["framework"],
         )
-        try:
-            made = bundles.export(
-                path=options["output"], wanted=wanted, sample=options["sample"], seed=options["seed"],
-                heads=[_text(path) for path in options["head"]], actor=self.actor(options), at=self.at(),
-            )  # fmt: skip
-        except QueryError as error:
-            raise CommandError(self.render(error.text), returncode=USAGE) from error
+        made = bundles.export(
+            path=options["output"], wanted=wanted, sample=options["sample"], seed=options["seed"],
+            heads=[_text(path) for path in options["head"]], actor=self.actor(options), at=self.at(),
+        )  # fmt: skip
         said = gettext("%(path)s: %(findings)s findings, %(sampled)s of them with evidence, %(events)s sealed events.")
         self.say(said % {"path": made.path, "findings": made.findings, "sampled": made.sampled, "events": made.events})
         for digest, why in made.absent.items():
