@@ -20,7 +20,7 @@ from django.db import connection
 from tests.factories import Clock, person, team
 from tests.reports import imported, prowler
 from tests.reports import row as report_row
-from triage.domain import access, audit, bundles, evidence, ingest, ledger, verification
+from triage.domain import access, bundles, evidence, ingest, ledger, users, verification
 from triage.domain.bundles import sealed as sealed_events
 from triage.domain.bundles import verifier
 from triage.domain.errors import Invalid, NotAllowed
@@ -490,11 +490,14 @@ def test_a_key_vouches_for_the_one_that_follows(quarter, tmp_path):
 
 def test_what_was_erased_is_said_to_be_so_and_the_rest_holds(quarter, tmp_path):
     event = Event.objects.filter(subject="exception", kind="requested").get()
-    with audit.recording(actor="user:1", at=quarter(), door="page", reason="GDPR, article 17"), connection.cursor() as cursor:
-        cursor.execute("SELECT cspm_erase(%s)", [event.pk])
+    ledger.erase(event=event.pk, reason="GDPR, article 17", actor=OPERATOR, at=quarter())
+    users.erase(user=users.named("ana@example.com"), reason="GDPR, article 17", actor=OPERATOR, at=quarter())
     sealed(quarter())
+    assert ledger.verify(at=quarter()).fault is None
     made = exported(quarter, tmp_path / "erased.zip")
     assert alone(made.path, "--key", made.key)[0] == 0
+    with zipfile.ZipFile(made.path) as archive:
+        assert b"ana@example.com" not in b"".join(archive.read(name) for name in archive.namelist())
 
 
 def test_damaged_and_deleted_evidence_is_said_to_be_absent(quarter, tmp_path):

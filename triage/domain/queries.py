@@ -53,7 +53,7 @@ def who(actors: Iterable[str]) -> dict[str, Who]:
     parted = {actor: actor.partition(":") for actor in actors}
     users = {int(number) for kind, _colon, number in parted.values() if kind == "user" and number.isdecimal()}
     tokens = {int(number) for kind, _colon, number in parted.values() if kind == "token" and number.isdecimal()}
-    names = {f"user:{user.pk}": str(user) for user in User.objects.filter(pk__in=users)} if users else {}
+    names = {f"user:{user.pk}": str(user) for user in User.objects.filter(pk__in=users, erased_at=None)} if users else {}
     if tokens:
         names |= {f"token:{token.pk}": str(token) for token in ApiToken.objects.filter(pk__in=tokens)}
     return {actor: Who(kind, names.get(actor, "")) for actor, (kind, _colon, _number) in parted.items()}

@@ -8,10 +8,10 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop as _
 
-from triage.domain import audit
+from triage.domain import access, audit
 from triage.domain.access import Actor, Right
 from triage.domain.errors import Invalid, NotFound
-from triage.models import User
+from triage.models import ApiToken, Preference, RoleGrant, SignInLink, User
 
 
 def named(email: str) -> User:
@@ -52,6 +52,28 @@ def set_password(*, user: User, password: str, actor: Actor, at: datetime) -> No
         user.set_password(password)
         user.save(update_fields=["password"])
         log.tell("user", user.pk, "password set")
+
+
+def erase(*, user: User, reason: str, actor: Actor, at: datetime) -> None:
+    """Name, address and every way to come in are gone, for ever; what the person did stays, by a number that nobody can resolve.
+
+    Raises NotAllowed, Invalid without a reason. The reason stays in the trail.
+    """
+    actor.demand(Right.ADMINISTER)
+    if not reason.strip():
+        raise Invalid(_("Say why the person is erased: it stays in the trail."))
+    with audit.recording(actor=actor.name, at=at, door=actor.door) as log:
+        for grant in RoleGrant.objects.filter(user=user).select_related("team"):
+            access.take(user=user, role=grant.role, team=grant.team, actor=actor, at=at)
+        ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=at)
+        ApiToken.objects.filter(user=user).update(name="")
+        SignInLink.objects.filter(user=user).delete()
+        Preference.objects.filter(user=user).delete()
+        user.email, user.name, user.is_active = f"erased-{user.pk}@invalid.invalid", "", False
+        user.erased_at = at
+        user.set_unusable_password()
+        user.save(update_fields=["email", "name", "is_active", "erased_at", "password"])
+        log.tell("user", user.pk, "erased", reason=reason.strip()[:500])
 
 
 def let_in(*, user: User, yes: bool, actor: Actor, at: datetime) -> None:

@@ -29,6 +29,7 @@ class User(AbstractBaseUser):
     theme = models.CharField(max_length=5, choices=[("light", _("Light")), ("dark", _("Dark"))], blank=True)
     time_zone = models.CharField(max_length=60, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    erased_at = models.DateTimeField(null=True)
 
     USERNAME_FIELD = "email"
     objects = UserManager()

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.factories import AT, person, team
-from triage.domain import access, sign_in
+from triage.domain import access, queries, sign_in
 from triage.models import Event, User
 
 pytestmark = pytest.mark.django_db
@@ -110,3 +110,17 @@ def test_roles_are_told_as_they_were_on_a_day():
     assert output.getvalue() == "no role\n"
     call_command("user", "roles", "ana@example.com", "--json", stdout=output)
     assert '"team": "web"' in output.getvalue()
+
+
+@pytest.mark.django_db
+def test_whoever_is_erased_is_nobody_any_more(capsys):
+    user = person("ana@example.com", "triager", name="Ana Martin")
+    call_command("user", "erase", "ana@example.com", reason="GDPR, article 17")
+    user.refresh_from_db()
+    assert (user.name, user.is_active, user.has_usable_password()) == ("", False, False)
+    assert "ana" not in user.email
+    assert not user.grants.exists()
+    assert queries.who({user.actor})[user.actor].name == ""
+    told = Event.objects.get(subject="user", kind="erased")
+    assert (told.subject_id, told.reason) == (user.pk, "GDPR, article 17")
+    assert "ana@example.com" not in json.dumps([event.after for event in Event.objects.all()])

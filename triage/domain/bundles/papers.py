@@ -104,7 +104,7 @@ def people(actors: Iterable[str]) -> dict[str, Papers]:
     """Who stands behind the pseudonyms of the events. Personal data: it is in no sealed byte, and may be erased here."""
     known = who(sorted(set(actors)))
     users = {int(name.partition(":")[2]) for name in known if name.startswith("user:")}
-    emails = dict(User.objects.filter(pk__in=users).values_list("pk", "email"))
+    emails = dict(User.objects.filter(pk__in=users, erased_at=None).values_list("pk", "email"))
     return {
         name: {"name": person.name, "email": emails.get(int(name.partition(":")[2]), "") if person.kind == "user" else ""}
         for name, person in known.items()

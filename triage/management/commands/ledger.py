@@ -27,7 +27,10 @@ class Command(TriageCommand):
         seal = verbs.add_parser("seal", help=_("seal now what the worker would seal within a minute"))
         rotate = verbs.add_parser("rotate", help=_("sign with a new key from now on"))
         rotate.add_argument("--lost", action="store_true", help=_("the old key is lost and cannot vouch for the new one"))
-        for verb in (status, verify, keys, seal, rotate):
+        erase = verbs.add_parser("erase", help=_("take the words out of an event, for ever; the log holds without them"))
+        erase.add_argument("event", type=int)
+        erase.add_argument("--reason", required=True, help=_("why: it stays in the trail"))
+        for verb in (status, verify, keys, seal, rotate, erase):
             self.add_role(verb)
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -93,6 +96,10 @@ class Command(TriageCommand):
             "%(n)s event was sealed; the log has %(size)s.", "%(n)s events were sealed; the log has %(size)s.", found.added
         )
         self.say(said % {"n": found.added, "size": found.size})
+
+    def _erase(self, options: dict[str, Any]) -> None:
+        ledger.erase(event=options["event"], reason=options["reason"], actor=self.actor(options), at=timezone.now())
+        self.say(gettext("The words of event %(event)s are erased.") % {"event": options["event"]})
 
     def _rotate(self, options: dict[str, Any]) -> None:
         actor = self.actor(options)

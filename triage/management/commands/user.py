@@ -52,9 +52,12 @@ class Command(TriageCommand):
         on = verbs.add_parser("enable", help=_("let a person in again"))
         for verb in (link, password, off, on):
             verb.add_argument("email")
+        gone = verbs.add_parser("erase", help=_("erase name and address for ever (GDPR); what the person did stays, by a number"))
+        gone.add_argument("email")
+        gone.add_argument("--reason", required=True, help=_("why: it stays in the trail"))
         listed = verbs.add_parser("list", help=_("who there is, with roles"))
         listed.add_argument("--json", action="store_true", help=_("one JSON object a line"))
-        for verb in (made, role, link, password, off, on, listed):
+        for verb in (made, role, link, password, off, on, gone, listed):
             self.add_role(verb)
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -109,6 +112,11 @@ class Command(TriageCommand):
             raise NotFound(_("%(email)s is disabled. `cspm user enable` first."), email=user.email)
         token = sign_in.issue_link(user=user, at=self.at(), hours=options["hours"], actor=self.actor(options).name)
         self.say(f"{_address()}{reverse('sign-in-link', args=[token])}")
+
+    def _erase(self, options: dict[str, Any]) -> None:
+        user = users.named(options["email"])
+        users.erase(user=user, reason=options["reason"], actor=self.actor(options), at=self.at())
+        self.say(_("%(email)s is erased; the trail knows %(actor)s.") % {"email": options["email"], "actor": user.actor})
 
     def _password(self, options: dict[str, Any]) -> None:
         user = users.named(options["email"])

@@ -12,10 +12,12 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.models import Count
 
 from tests.factories import AT, TRIAGER, finding, team
-from triage.domain import audit, ledger, lifecycle
-from triage.domain.errors import Invalid
+from triage.domain import access, audit, ledger, lifecycle
+from triage.domain.errors import Invalid, NotAllowed, NotFound
 from triage.domain.ledger import keys, merkle, notes, sealing, tree
 from triage.models import Checkpoint, Event, Leaf, LedgerCheck, LedgerKey, Node
+
+OPERATOR = access.of_machine(0)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -267,8 +269,13 @@ def test_words_can_be_erased_and_the_log_holds():
     tell(1, reason="Alice Martin is on leave")
     sealed()
     event = Event.objects.get(subject="rule")
-    with audit.recording(actor="user:9", at=AT, door="cli", reason="asked for by the person"), connection.cursor() as cursor:
-        cursor.execute("SELECT cspm_erase(%s)", [event.pk])
+    with pytest.raises(NotAllowed):
+        ledger.erase(event=event.pk, reason="asked for by the person", actor=TRIAGER, at=AT)
+    with pytest.raises(Invalid, match="Say why"):
+        ledger.erase(event=event.pk, reason=" ", actor=OPERATOR, at=AT)
+    with pytest.raises(NotFound):
+        ledger.erase(event=event.pk + 1000, reason="asked for by the person", actor=OPERATOR, at=AT)
+    ledger.erase(event=event.pk, reason="asked for by the person", actor=OPERATOR, at=AT)
     event.refresh_from_db()
     assert (event.reason, event.after) == ("", None)
     assert Leaf.objects.get(event=event.pk).salt is None
@@ -281,8 +288,7 @@ def test_what_a_finding_went_through_cannot_be_erased():
     row = finding()
     lifecycle.move(finding=row.pk, to="in_progress", actor=TRIAGER, at=AT, reason="Bob looks at it")
     event = Event.objects.get(kind="status")
-    with audit.recording(actor="user:9", at=AT, door="cli", reason="asked for"), connection.cursor() as cursor:
-        cursor.execute("SELECT cspm_erase(%s)", [event.pk])
+    ledger.erase(event=event.pk, reason="asked for", actor=OPERATOR, at=AT)
     event.refresh_from_db()
     assert event.reason == ""
     assert event.after["status"] == "in_progress"
