@@ -293,6 +293,9 @@ class Verifier(Protocol):
     `CHECKS` names the (scanner, check key) pairs that it answers. `verify` gets targets of one account with the same options, and
     yields one Judgement for each, in their order; what they have in common is asked once. It never raises for what the outside
     does: a refusal is DENIED, a fault is ERROR.
+
+    A verifier may have `REACH`, by provider the settings of an account that lead there (a role to assume, a region); none is a
+    secret. They are a target's `options`.
     """
 
     LABEL: str

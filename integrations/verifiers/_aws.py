@@ -1,7 +1,6 @@
 """AWS by boto3: a session in the finding's account, each exchange recorded, each error read for what it says.
 
-Options of an account (none is a secret): `role_arn` and `external_id` to assume a role, `profile` of the AWS configuration,
-`region`, `endpoint_url` for a compatible cloud. Credentials come from where boto3 finds them: environment, profile, instance.
+How an account is reached is in REACH. Credentials come from where boto3 finds them: environment, profile, instance.
 """
 
 import json
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from django.utils.translation import gettext_noop as _
 
 from integrations.verifiers._aws_calls import ACTIONS
-from triage.ports import Exchange, Judgement, Outcome, Target, Text
+from triage.ports import Exchange, Judgement, Outcome, Setting, Target, Text
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -35,6 +34,16 @@ NO_CREDENTIALS = frozenset(
         "SignatureDoesNotMatch", "TokenRefreshRequired", "UnrecognizedClientException",
     }
 )  # fmt: skip
+
+REACH = {
+    "aws": (
+        Setting("role_arn", _("Role to assume"), _("It trusts whoever runs the worker; `cspm aws policy` prints what it has to allow.")),
+        Setting("external_id", _("External id"), _("As the trust policy of the role asks for it.")),
+        Setting("profile", _("Profile"), _("Of the AWS configuration where the worker runs.")),
+        Setting("region", _("Region"), _("For what has no region of its own.")),
+        Setting("endpoint_url", _("Endpoint"), _("Of a compatible cloud, such as https://s3.fr-par.scw.cloud.")),
+    )
+}  # fmt: skip
 
 Verdict = tuple[bool, Text]
 """Whether the check passes now, and why."""
@@ -293,6 +302,8 @@ def _session(options: Mapping[str, str], credentials: Mapping[str, Any] | None) 
 
     core = botocore.session.Session(profile=options.get("profile"))
     core.register_component("data_loader", _loader())
+    if credentials is None and _is_simulated(options) and core.get_credentials() is None:
+        credentials = {"AccessKeyId": "simulated", "SecretAccessKey": "simulated", "SessionToken": None}
     try:
         return boto3.Session(
             botocore_session=core,
@@ -302,6 +313,11 @@ def _session(options: Mapping[str, str], credentials: Mapping[str, Any] | None) 
         )
     except BotoCoreError as error:
         raise _unreached(error) from error
+
+
+def _is_simulated(options: Mapping[str, str]) -> bool:
+    """A cloud on this machine asks for a signature, and for nobody's."""
+    return urlsplit(options.get("endpoint_url", "")).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from django.utils.translation import gettext_noop as _
 
+from triage.domain import reach
 from triage.domain.audit import Recording
 from triage.domain.configuration.document import Document
 from triage.domain.configuration.sections import Change, ChangeKind, Entry, Values, difference
@@ -19,9 +20,9 @@ from triage.domain.ingest.identity import account_uid
 from triage.models import Account, Criticality, Environment, Team
 from triage.ports import AccountInfo
 
-FIELDS = ("provider", "uid", "name", "environment", "criticality", "team", "in_scope", "scope_reason")
+FIELDS = ("provider", "uid", "name", "environment", "criticality", "team", "in_scope", "scope_reason", "reach")
 DEFAULTS: Values = {
-    "name": "", "environment": "", "criticality": "unknown", "team": "", "in_scope": True, "scope_reason": "",
+    "name": "", "environment": "", "criticality": "unknown", "team": "", "in_scope": True, "scope_reason": "", "reach": {},
 }  # fmt: skip
 CRITICALITIES = {level.name.casefold(): level for level in Criticality}
 PRUNED = "not named in the configuration file"
@@ -48,7 +49,7 @@ class Accounts:
                 AccountInfo(provider, document.text(fields["uid"], where="accounts.uid", longest=500, required=True))
             )
             key = f"{provider}:{uid}"
-            values = _values(fields, document)
+            values = _values(fields, document, provider)
             known = {**DEFAULTS, **stored.get(key, {}), **values}
             if key in entries:
                 document.wrong(item, ACCOUNT_TWICE, account=key)
@@ -67,6 +68,7 @@ class Accounts:
                 "team": account.team.slug if account.team else "",
                 "in_scope": account.in_scope,
                 "scope_reason": account.scope_reason,
+                "reach": account.options,
             }
             for account in Account.objects.select_related("team")
         }
@@ -100,7 +102,7 @@ class Accounts:
         Account.objects.bulk_create([account for account in accounts.values() if account.pk is None], batch_size=1000)
         Account.objects.bulk_update(
             [accounts[change.key] for change in changes if change.kind != ChangeKind.CREATED],
-            ["name", "environment", "criticality", "team_id", "in_scope", "scope_reason"],
+            ["name", "environment", "criticality", "team_id", "in_scope", "scope_reason", "options"],
             batch_size=1000,
         )
         log.tell_all(
@@ -118,7 +120,7 @@ class Accounts:
         return exported
 
 
-def _values(fields: Mapping[str, yaml.Node], document: Document) -> dict[str, Any]:
+def _values(fields: Mapping[str, yaml.Node], document: Document, provider: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if "name" in fields:
         values["name"] = document.text(fields["name"], where="accounts.name", longest=300)
@@ -132,7 +134,16 @@ def _values(fields: Mapping[str, yaml.Node], document: Document) -> dict[str, An
         values["in_scope"] = document.flag(fields["in_scope"], where="accounts.in_scope")
     if "scope_reason" in fields:
         values["scope_reason"] = document.text(fields["scope_reason"], where="accounts.scope_reason", longest=300)
+    if "reach" in fields:
+        values["reach"] = _reach(fields["reach"], document, provider)
     return values
+
+
+def _reach(node: yaml.Node, document: Document, provider: str) -> dict[str, str]:
+    """How verifiers get there; never a secret."""
+    given = document.mapping(node, [setting.name for setting in reach.settings_of(provider)], "accounts.reach")
+    texts = {name: document.text(value, where=f"accounts.reach.{name}", longest=reach.LONGEST) for name, value in given.items()}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _environment(node: yaml.Node, document: Document) -> str:
@@ -147,5 +158,7 @@ def _set(account: Account, name: str, value: Any, teams: Mapping[str, int]) -> N
         account.team_id = teams[value] if value else None
     elif name == "criticality":
         account.criticality = CRITICALITIES[value].value
+    elif name == "reach":
+        account.options = dict(value)
     else:
         setattr(account, name, value)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
-from triage.domain import coverage, directories, threat
+from triage.domain import coverage, directories, reach, threat
 from triage.domain.access import Right
 from triage.domain.coverage import Coverage
 from triage.management.base import GATE_FAILED, USAGE, TriageCommand
@@ -44,6 +44,12 @@ class Command(TriageCommand):
         way.add_argument("--in", dest="in_scope", action="store_true", help=_("into scope"))
         way.add_argument("--out", metavar="REASON", help=_("out of scope, and why"))
         self.add_role(scoped)
+        reached = verbs.add_parser(
+            "reach", help=_("how verifications reach an account: role_arn=… external_id=…; without any, as it is")
+        )
+        reached.add_argument("account", metavar="UID")
+        reached.add_argument("settings", nargs="*", metavar="NAME=VALUE", help=_("an empty value forgets it"))
+        self.add_role(reached)
         listed = verbs.add_parser("applications", help=_("applications with their assets and open findings"))
         for verb in (taken, threats, covered, listed):
             verb.add_argument("--json", action="store_true", help=_("one JSON object a line"))
@@ -53,16 +59,27 @@ class Command(TriageCommand):
         getattr(self, f"_{options['verb']}")(options)
 
     def _scope(self, options: dict[str, Any]) -> None:
-        rows = list(Account.objects.filter(uid=options["account"])[:2])
-        if len(rows) != 1:
-            raise CommandError(
-                gettext("There is no account “%(uid)s”, or more than one.") % {"uid": options["account"]}, returncode=USAGE
-            )
         row = coverage.scope(
-            account=rows[0].pk, in_scope=options["in_scope"], reason=options["out"] or "", actor=self.actor(options), at=self.at()
+            account=_account(options["account"]).pk,
+            in_scope=options["in_scope"],
+            reason=options["out"] or "",
+            actor=self.actor(options),
+            at=self.at(),
         )
         said = gettext("%(account)s is in scope.") if row.in_scope else gettext("%(account)s is out of scope.")
         self.say(said % {"account": row})
+
+    def _reach(self, options: dict[str, Any]) -> None:
+        row = _account(options["account"])
+        given = dict(each.partition("=")[::2] for each in options["settings"])
+        if given:
+            row = reach.reach(account=row.pk, given=given, actor=self.actor(options), at=self.at())
+        else:
+            self.actor(options).demand(Right.VIEW)
+        for setting in reach.settings_of(row.provider):
+            self.say(f"{setting.name:14} {row.options.get(setting.name) or '–'}")
+        if not reach.settings_of(row.provider):
+            self.say(gettext("No verifier here reaches accounts of %(provider)s.") % {"provider": row.provider})
 
     def _import(self, options: dict[str, Any]) -> None:
         done = directories.take_in(
@@ -138,6 +155,13 @@ class Command(TriageCommand):
                 )
                 counts = gettext("%(assets)s assets, %(open)s open findings") % {"assets": row.held, "open": row.open}
                 self.say(f"{row.slug:20} {row}  {about}  {counts}")
+
+
+def _account(uid: str) -> Account:
+    rows = list(Account.objects.filter(uid=uid)[:2])
+    if len(rows) != 1:
+        raise CommandError(gettext("There is no account “%(uid)s”, or more than one.") % {"uid": uid}, returncode=USAGE)
+    return rows[0]
 
 
 def read_bytes(name: str) -> bytes:
