@@ -558,7 +558,8 @@ class SealedHead:
 class Witness(Protocol):
     """Keeps heads of the ledger where its administrators cannot change them. A module in `integrations/witnesses/`.
 
-    `publish` answers where the head lies now. It may be repeated: the same head is one there. It may raise DeliveryError.
+    `publish` answers where the head lies now, or with what proves it: a `data:` URI, such as a time stamp's. It may be repeated: the
+    same head is one there. It may raise DeliveryError.
     """
 
     LABEL: str

@@ -20,9 +20,11 @@ from django.db import connection
 from tests.factories import Clock, person, team
 from tests.reports import imported, prowler
 from tests.reports import row as report_row
-from triage.domain import access, bundles, evidence, ingest, ledger, users, verification
+from tests.servers.tsa import Tsa
+from triage.domain import access, bundles, connections, evidence, ingest, ledger, outbox, users, verification
 from triage.domain.bundles import sealed as sealed_events
 from triage.domain.bundles import verifier
+from triage.domain.connections import Wanted
 from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.exceptions import deciding
 from triage.domain.exceptions.requesting import About, request
@@ -462,6 +464,24 @@ def test_a_log_that_was_written_anew_holds_only_for_whoever_kept_no_head(quarter
     code, said = alone(forged.path, "--key", forged.key, "--head", str(kept))
     assert code == 1
     assert "not one of this log" in said or "no proof for the head" in said
+
+
+def test_time_stamps_of_heads_are_in_it(quarter, tmp_path):
+    with Tsa() as tsa:
+        wanted = Wanted(
+            "stamps", "witnesses", "witness_rfc3161", {"url": tsa.address, "allow_private": "yes", "certificates": str(tsa.root)}
+        )
+        connections.put(wanted, actor=OPERATOR, at=quarter())
+        sealed(quarter())
+        ledger.seal(at=quarter())
+        outbox.drain(at=quarter(), clock=quarter)
+        made = exported(quarter, tmp_path / "stamped.zip")
+        with zipfile.ZipFile(made.path) as archive:
+            (name,) = [name.removesuffix(".tsr") for name in archive.namelist() if name.endswith(".tsr")]
+            archive.extractall(tmp_path / "x")
+        subprocess.run(["openssl", "ts", "-verify", "-data", f"{name}.head", "-in", f"{name}.tsr", "-CAfile", str(tsa.root)],
+                       cwd=tmp_path / "x", check=True, capture_output=True)  # fmt: skip
+    assert bundles.verify(str(made.path), keys=[made.key]).heads == 1
 
 
 def test_a_stale_head_is_refused_by_whoever_has_a_newer_one(bundle, quarter, tmp_path):

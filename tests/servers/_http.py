@@ -213,7 +213,8 @@ class Server:
     def _write(self, handler: BaseHTTPRequestHandler, done: Answer, text: bytes | None = None) -> None:
         if text is None:
             as_it_is = isinstance(done.body, str) and "Content-Type" in done.headers
-            text = b"" if done.body is None else done.body.encode() if as_it_is else _json(done.body)
+            plain = done.body.encode() if as_it_is else done.body
+            text = plain if isinstance(plain, bytes) else b"" if plain is None else _json(plain)
         handler.send_response(done.status)
         for name, value in {"Content-Type": "application/json", **done.headers, "Content-Length": str(len(text))}.items():
             handler.send_header(name, value)

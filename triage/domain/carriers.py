@@ -171,6 +171,9 @@ class Notices:
         return answer
 
 
+LONGEST = 50_000  # of a witness's answer: a time stamp with its certificates has some thousand bytes
+
+
 class Witnesses:
     """Verb: publish. Payload: `size`, of the head. Nobody is told of it in the audit trail: that would be the next head."""
 
@@ -188,7 +191,7 @@ class Witnesses:
 
     def sent(self, message: OutboxMessage, answer: str, *, at: datetime) -> None:
         Publication.objects.create(
-            checkpoint_id=message.payload["size"], connection=message.connection, at=at, answer=answer[:500]
+            checkpoint_id=message.payload["size"], connection=message.connection, at=at, answer=answer[:LONGEST]
         )
 
     def dead(self, message: OutboxMessage, *, at: datetime) -> None:
@@ -198,7 +201,7 @@ class Witnesses:
         """Nothing stands in its way."""
 
     def shown(self, answer: str) -> str:
-        return answer
+        return answer.partition(",")[0] if answer.startswith("data:") else answer
 
 
 CARRIERS: dict[str, Carrier] = {"tickets": Tickets(), "notifiers": Notices(), "witnesses": Witnesses()}

@@ -4,6 +4,7 @@ Everything is read from one snapshot of the database, as of the newest signed he
 the others the events are there, which commit to the hashes of theirs.
 """
 
+import base64
 import csv
 import hashlib
 import io
@@ -30,11 +31,12 @@ from triage.domain.errors import Invalid, NotFound
 from triage.domain.ledger import keys, notes, tree
 from triage.domain.rows import written
 from triage.domain.sets import chunks
-from triage.models import Checkpoint, Evidence, Team
+from triage.models import Checkpoint, Evidence, Publication, Team
 
 SAMPLE = 25
 REPORT_LIMIT = 50 * 2**20  # bytes: an original report that is larger is named by its hash, and stays where it is
 CHUNK = 2_000
+STAMP = "data:application/timestamp-reply;base64,"  # as witnesses answer with one
 HERE = Path(__file__).parent
 
 
@@ -260,10 +262,19 @@ class _Export:
             "heads": [{"note": note, "path": sealed.path(number, size, stored)} for number, note in sorted(older.items())],
         }
         self._add(verifier.PROOF, _json(proof))
+        self._stamps(size)
         chain = [
             {"key": keys.described(row), "since": written(row.since), "vouched": row.vouched} for row in reversed(keys.public())
         ]
         self._add(verifier.KEYS, _json(chain))
+
+    def _stamps(self, size: int) -> None:
+        """Time stamps of the heads, each beside the bytes that it is about."""
+        stamped = Publication.objects.filter(checkpoint__size__lte=size, answer__startswith=STAMP).select_related("checkpoint")
+        for row in stamped.order_by("checkpoint_id", "pk"):
+            name = f"timestamps/{row.checkpoint_id}-{row.pk}"
+            self._add(f"{name}.head", row.checkpoint.note.encode())
+            self._add(f"{name}.tsr", base64.b64decode(row.answer.removeprefix(STAMP)))
 
     def _kept(self, note: str) -> Checkpoint:
         """The head of ours that somebody kept. Raises Invalid."""

@@ -1,5 +1,6 @@
 """Heads of the ledger with witnesses outside, each head once, through the outbox."""
 
+import base64
 import subprocess
 from datetime import timedelta
 
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from tests.cloud import REGION
 from tests.factories import AT
+from tests.servers.tsa import Tsa
 from tests.triage.domain.ledger.test_sealing import sealed, tell
 from triage.domain import connections, ledger, outbox
 from triage.domain.access import Actor
@@ -124,3 +126,61 @@ def test_a_bucket_that_refuses_is_an_alarm(cloud):
     publish()
     assert OutboxMessage.objects.get().state == "dead"
     assert Alarm.objects.get().detail == "NoSuchBucket"
+
+
+@pytest.fixture(scope="module")
+def tsa():
+    with Tsa() as server:
+        yield server
+
+
+def stamper(tsa, **given):
+    return witness("witness_rfc3161", url=tsa.address, allow_private="yes", certificates=str(tsa.root), **given)
+
+
+def test_an_authority_stamps_heads_and_openssl_agrees(tsa, tmp_path):
+    found = stamper(tsa)
+    assert [probe.passed for probe in connections.probed(found, at=AT)] == [True]
+    tell(1)
+    publish()
+    (row,) = Publication.objects.all()
+    kind, stamp = row.answer.split(",")
+    assert kind == "data:application/timestamp-reply;base64"
+    assert OutboxMessage.objects.get(verb="publish").last_answer == kind
+    (tmp_path / "head").write_text(row.checkpoint.note)
+    (tmp_path / "tsr").write_bytes(base64.b64decode(stamp))
+    said = subprocess.run(
+        ["openssl", "ts", "-verify", "-data", "head", "-in", "tsr", "-CAfile", str(tsa.root)],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "Verification: OK" in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize(("how", "reason"), [("lies", "about something else"), ("refuses", "refused: status 2")])
+def test_what_is_no_stamp_of_the_head_is_not_kept(tsa, how, reason):
+    stamper(tsa)
+    setattr(tsa, how, True)
+    try:
+        tell(1)
+        publish()
+    finally:
+        setattr(tsa, how, False)
+    assert not Publication.objects.exists()
+    assert reason in OutboxMessage.objects.get(verb="publish").last_answer
+
+
+def test_whom_we_do_not_trust_stamps_nothing(tsa, tmp_path):
+    with Tsa() as other:
+        stamper(tsa)
+        connections.put(
+            Wanted("witness-rfc3161", "witnesses", "witness_rfc3161",
+                   {"url": tsa.address, "allow_private": "yes", "certificates": str(other.root)}),
+            actor=ADMIN, at=AT,
+        )  # fmt: skip
+        tell(1)
+        publish()
+    assert not Publication.objects.exists()
+    assert "not signed as it should be" in OutboxMessage.objects.get(verb="publish").last_answer
