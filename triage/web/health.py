@@ -5,8 +5,9 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
+from django.utils.timezone import now
 
-from triage.domain import deliveries
+from triage.domain import deliveries, ledger
 
 
 @login_not_required
@@ -26,4 +27,4 @@ def metrics(request: HttpRequest) -> HttpResponse:
     given = request.headers.get("Authorization", "")
     if not settings.METRICS_TOKEN or not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
         return HttpResponse(status=404)
-    return HttpResponse(deliveries.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    return HttpResponse(deliveries.metrics() + ledger.metrics(at=now()), content_type="text/plain; version=0.0.4; charset=utf-8")

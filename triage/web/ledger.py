@@ -17,7 +17,7 @@ from triage.web.requests import PageRequest, needs, nudge
 @needs(Right.AUDIT)
 def ledger_page(request: PageRequest) -> HttpResponse:
     shown = {
-        "standing": ledger.standing(actor=request.actor), "keys": ledger.keys_on_record(actor=request.actor),
+        "standing": ledger.standing(actor=request.actor, at=now()), "keys": ledger.keys_on_record(actor=request.actor),
         "checks": ledger.checks(actor=request.actor), "at": now(),
     }  # fmt: skip
     return render(request, "triage/audit/ledger.html", shown)
@@ -35,7 +35,7 @@ def ledger_verify(request: PageRequest) -> HttpResponse:
 @needs(Right.AUDIT)
 def ledger_head(request: PageRequest) -> HttpResponse:
     """The newest head, as a file to keep."""
-    head = ledger.standing(actor=request.actor).head
+    head = ledger.standing(actor=request.actor, at=now()).head
     if head is None:
         raise NotFound("Nothing is sealed yet.")
     named = {"Content-Disposition": f'attachment; filename="head-{head.size}.txt"'}

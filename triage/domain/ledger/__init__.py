@@ -2,7 +2,7 @@
 
 from triage.domain.ledger.erasing import erase
 from triage.domain.ledger.sealing import rotate, seal, waiting
-from triage.domain.ledger.standing import Standing, checks, keys_on_record, standing
+from triage.domain.ledger.standing import Standing, checks, keys_on_record, metrics, standing
 from triage.domain.ledger.verifying import verify
 
-__all__ = ["Standing", "checks", "erase", "keys_on_record", "rotate", "seal", "standing", "verify", "waiting"]
+__all__ = ["Standing", "checks", "erase", "keys_on_record", "metrics", "rotate", "seal", "standing", "verify", "waiting"]

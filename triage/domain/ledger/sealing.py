@@ -17,6 +17,7 @@ CHUNK = 20_000
 LOCK = 0x6C656467  # "ledg"
 # A transaction takes its number a moment after its events took theirs: a floor is this old before it counts.
 SETTLED = timedelta(minutes=10)
+PATIENCE = timedelta(minutes=10)  # a worker seals every minute
 
 SEAL = """
 WITH fresh AS (
@@ -95,6 +96,18 @@ def waiting() -> int:
             [_floor()],
         )
         return int(cursor.fetchone()[0])
+
+
+def stalled(*, at: datetime) -> datetime | None:
+    """Since when an event waits that should have been sealed long ago; None while sealing keeps up."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT e.recorded_at FROM triage_event e LEFT JOIN triage_leaf l ON l.event = e.id"
+            " WHERE e.id > %s AND l.event IS NULL ORDER BY e.id LIMIT 1",
+            [_floor()],
+        )
+        row = cursor.fetchone()
+    return row[0] if row and row[0] < at - PATIENCE else None
 
 
 def _begin(at: datetime) -> _Round:

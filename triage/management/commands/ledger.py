@@ -37,10 +37,11 @@ class Command(TriageCommand):
         getattr(self, f"_{options['verb']}")(options)
 
     def _status(self, options: dict[str, Any]) -> None:
-        found = ledger.standing(actor=self.actor(options))
+        found = ledger.standing(actor=self.actor(options), at=timezone.now())
         if options["json"]:
             self.say(json.dumps({
                 "size": found.head.size if found.head else 0, "waiting": found.waiting,
+                "stalled_since": found.stalled.isoformat() if found.stalled else None,
                 "head": found.head.note if found.head else None,
                 "verified_at": found.check.at.isoformat() if found.check else None,
                 "holds": not found.check.fault if found.check else None,
@@ -55,6 +56,10 @@ class Command(TriageCommand):
         self.say(
             ngettext("%(n)s event waits to be sealed.", "%(n)s events wait to be sealed.", found.waiting) % {"n": found.waiting}
         )
+        if found.stalled:
+            since = f"{timezone.localtime(found.stalled):%Y-%m-%d %H:%M}"
+            said = gettext("Nothing was sealed since %(since)s. Is a worker running, and does it have the key of the ledger?")
+            self.say(said % {"since": since})
         if found.check is None:
             self.say(gettext("It was never computed again: cspm ledger verify."))
         else:

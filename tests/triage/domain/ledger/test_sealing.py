@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import DatabaseError, connection, connections, transaction
 from django.db.models import Count
+from django.utils import timezone
 
 from tests.factories import AT, TRIAGER, finding, team
 from triage.domain import access, audit, ledger, lifecycle
@@ -381,3 +382,16 @@ def test_changes_of_findings_hold_what_changed_and_no_words():
     (told,) = [content for content in contents if '"subject": "rule"' in content]
     assert '"words": "' in told  # their salted hash
     assert '"after"' not in told
+
+
+def test_that_nobody_seals_is_seen():
+    tell(1)
+    sealed()
+    assert ledger.standing(actor=OPERATOR, at=timezone.now()).stalled is None
+    tell(2)
+    later = timezone.now() + timedelta(minutes=11)
+    assert ledger.standing(actor=OPERATOR, at=timezone.now()).stalled is None
+    assert ledger.standing(actor=OPERATOR, at=later).stalled is not None
+    told = dict(line.split(" ") for line in ledger.metrics(at=later).splitlines() if not line.startswith("#"))
+    assert (told["cspm_ledger_waiting"], told["cspm_ledger_holds"]) == ("1", "1")
+    assert float(told["cspm_ledger_stalled_seconds"]) > 600
