@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from triage.domain.access import Actor
 from triage.domain.audit import recording
+from triage.domain.ingest import identity
 from triage.models import Account, Asset, Check, Finding, OwnerTrail, Role, RoleGrant, Severity, TagSet, Team, User
 
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -72,7 +73,7 @@ def finding(
     )  # fmt: skip
     uid = f"arn:aws:s3:::{bucket}"
     asset, _made = Asset.objects.get_or_create(
-        key=digest("aws", ACCOUNT, uid),
+        key=identity.asset_key(identity.prefix("aws", ACCOUNT), uid),
         defaults={
             "account": account, "uid": uid, "name": bucket, "type": "AwsS3Bucket", "service": "s3", "region": "eu-west-1",
             "tag_set": untagged(), "tags_since": at, "trail": unasked(), "first_seen": at,
@@ -85,7 +86,7 @@ def finding(
     }  # fmt: skip
     with recording(actor="worker", at=at, door="task"):
         row = Finding.objects.create(
-            identity=digest(about.pk, uid), check_ref=about, asset=asset, account=account, team=owner, trail=asset.trail,
+            identity=identity.finding_key(f"prowler\x1f{check}", bytes(asset.key), ""), check_ref=about, asset=asset, account=account, team=owner, trail=asset.trail,
             **{**values, **columns},
         )  # fmt: skip
     row.refresh_from_db()

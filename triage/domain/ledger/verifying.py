@@ -1,4 +1,4 @@
-"""Compute the whole log again: each leaf from its event, the tree from the leaves, each signed head from the tree."""
+"""Compute the whole log again: each leaf from its event, the tree from the leaves, each signed head from the tree; then what findings are of."""
 
 import contextlib
 import json
@@ -12,6 +12,8 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils.translation import gettext_noop as _
 
+from triage.domain.ingest import identity
+from triage.domain.ingest.cleaning import UID_LIMIT
 from triage.domain.ledger import keys, merkle, notes, tree
 from triage.domain.ledger.sealing import CHUNK
 from triage.models import Checkpoint, LedgerCheck, LedgerKey, Node
@@ -28,6 +30,13 @@ SELECT l.number, l.event, l.content, l.hash, e.id IS NOT NULL AND l.content = cs
     ) AS same, e.subject, e.subject_id, e.seq,
     CASE WHEN e.kind = 'opened' THEN (convert_from(l.content, 'UTF8')::jsonb ->> 'nth')::bigint END
 FROM triage_leaf l LEFT JOIN triage_event e ON e.id = l.event WHERE l.number >= %s ORDER BY l.number LIMIT %s
+"""
+
+
+FINDINGS = """
+SELECT f.id, f.identity, c.scanner, c.key, f.qualifier, x.key, x.uid, x.name, x.type, a.provider, a.uid
+FROM triage_finding f JOIN triage_check c ON c.id = f.check_id JOIN triage_asset x ON x.id = f.asset_id
+JOIN triage_account a ON a.id = f.account_id WHERE f.id > %s AND a.provider <> 'code' ORDER BY f.id LIMIT %s
 """
 
 
@@ -54,6 +63,7 @@ def verify(*, at: datetime, note: str = "", public: bytes = b"") -> Verified:
         try:
             _walk(frontier, _outside(note, public))
             _unsealed(at)
+            _identities()
         except _Fault as found:
             fault = found.text
     kept = {"message": fault.message, "params": dict(fault.params)} if fault else {}
@@ -194,6 +204,34 @@ def _head(head: tuple[int, bytes, str, list[bytes]], root: bytes, findings: int)
     raise _Fault(
         _("The head of %(n)s leaves is not signed by a key of this ledger, or counts other findings than there are."), n=size
     )
+
+
+def _identities() -> None:
+    """Each finding of a cloud is about the check, account and asset that its identity, which is sealed, was made of."""
+    last = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(FINDINGS, [last, CHUNK])
+            rows = cursor.fetchall()
+        for number, sealed, scanner, check, qualifier, key, uid, name, kind, provider, account in rows:
+            asset = bytes(key)
+            if identity.finding_key(f"{scanner}\x1f{check}", asset, qualifier) != bytes(sealed) or not _is_of(
+                asset, identity.prefix(provider, account), uid, name, kind
+            ):
+                raise _Fault(
+                    _("F-%(id)s was opened for another check or asset than the one that stands there now (%(check)s, %(asset)s)."),
+                    id=f"{number:06d}", check=check, asset=uid,
+                )  # fmt: skip
+        if len(rows) < CHUNK:
+            return
+        last = rows[-1][0]
+
+
+def _is_of(key: bytes, prefix: str, uid: str, name: str, kind: str) -> bool:
+    if any(identity.asset_key(prefix, text) == key for text in identity.spellings(uid, name, kind)):
+        return True
+    # What a database refuses was taken out of the text after the key was made of it.
+    return "\N{REPLACEMENT CHARACTER}" in uid + name or len(uid) >= UID_LIMIT
 
 
 def _unsealed(at: datetime) -> None:

@@ -395,3 +395,20 @@ def test_that_nobody_seals_is_seen():
     told = dict(line.split(" ") for line in ledger.metrics(at=later).splitlines() if not line.startswith("#"))
     assert (told["cspm_ledger_waiting"], told["cspm_ledger_holds"]) == ("1", "1")
     assert float(told["cspm_ledger_stalled_seconds"]) > 600
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE triage_asset SET uid = 'arn:aws:s3:::harmless'",
+        "UPDATE triage_check SET key = 's3_bucket_harmless'",
+        "UPDATE triage_account SET uid = '210987654321'",
+        "UPDATE triage_finding SET qualifier = 'elsewhere'",
+    ],
+)
+def test_a_finding_cannot_become_one_of_another_thing(owner, statement):
+    finding()
+    sealed()
+    assert broken() is None
+    owner(statement)
+    assert "was opened for another check or asset" in broken()
