@@ -21,19 +21,20 @@ PATIENCE = timedelta(minutes=10)  # a worker seals every minute
 
 SEAL = """
 WITH fresh AS (
-    SELECT e.id, e.subject = 'finding' AND e.kind = 'opened' AS opens FROM triage_event e LEFT JOIN triage_leaf l ON l.event = e.id
+    SELECT e.id, cspm_opens(e) AS opens FROM triage_event e LEFT JOIN triage_leaf l ON l.event = e.id
     WHERE e.id > %s AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) AND l.event IS NULL ORDER BY e.id LIMIT %s
 ), salted AS MATERIALIZED (
-    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, %s + count(*) FILTER (WHERE opens) OVER (ORDER BY id) AS nth,
+    SELECT id, opens, row_number() OVER (ORDER BY id) - 1 AS place, %s + count(*) FILTER (WHERE opens) OVER (ORDER BY id) AS nth,
         uuid_send(gen_random_uuid()) AS salt FROM fresh
 ), worded AS MATERIALIZED (
-    SELECT s.place, s.id, s.nth, s.salt, cspm_leaf(e, s.salt, s.nth) AS content FROM salted s JOIN triage_event e USING (id)
+    SELECT s.place, s.id, s.nth, s.salt, cspm_leaf(e, s.salt, cspm_opened(f.identity, s.nth)) AS content
+    FROM salted s JOIN triage_event e USING (id) LEFT JOIN triage_finding f ON s.opens AND f.id = e.subject_id
 ), added AS (
     INSERT INTO triage_leaf (number, event, salt, content, hash)
         SELECT %s + place, id, salt, content, sha256('\\x00'::bytea || content) FROM worded ORDER BY place
     RETURNING number, event, hash
 )
-SELECT a.number, a.event, a.hash, w.nth FROM added a JOIN worded w ON w.id = a.event ORDER BY a.number
+SELECT event, hash, (SELECT max(nth) FROM worded) FROM added ORDER BY number
 """
 
 
@@ -138,9 +139,9 @@ def _seal(this: _Round, *, at: datetime) -> int:
     size, findings = (before.size, before.findings) if before else (0, 0)
     with connection.cursor() as cursor:
         cursor.execute(SEAL, [this.floor, CHUNK, findings, size])
-        rows = [(event, bytes(hashed), nth) for _number, event, hashed, nth in cursor.fetchall()]
+        rows = cursor.fetchall()
     if rows:
-        tree.grow(size, [hashed for _event, hashed, _nth in rows])
+        tree.grow(size, [bytes(hashed) for _event, hashed, _findings in rows])
         this.floor = rows[-1][0]
         _sign(before, size + len(rows), rows[-1][2], key.origin, private, at=at, ended=this if len(rows) < CHUNK else None)
     return len(rows)

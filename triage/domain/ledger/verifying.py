@@ -25,11 +25,12 @@ UNSEALED_FOR = timedelta(hours=1)
 # `same`: the event still says what was sealed; its words count only while they have their salt.
 LEAVES = """
 SELECT l.number, l.event, l.content, l.hash, e.id IS NOT NULL AND l.content = cspm_leaf(
-        e, l.salt, CASE WHEN e.kind = 'opened' THEN (convert_from(l.content, 'UTF8')::jsonb ->> 'nth')::bigint END,
+        e, l.salt, CASE WHEN cspm_opens(e) THEN cspm_opened(f.identity, (convert_from(l.content, 'UTF8')::jsonb ->> 'nth')::bigint) END,
         CASE WHEN l.salt IS NULL THEN convert_from(l.content, 'UTF8')::jsonb ->> 'words' END
     ) AS same, e.subject, e.subject_id, e.seq,
-    CASE WHEN e.kind = 'opened' THEN (convert_from(l.content, 'UTF8')::jsonb ->> 'nth')::bigint END
-FROM triage_leaf l LEFT JOIN triage_event e ON e.id = l.event WHERE l.number >= %s ORDER BY l.number LIMIT %s
+    CASE WHEN cspm_opens(e) THEN (convert_from(l.content, 'UTF8')::jsonb ->> 'nth')::bigint END
+FROM triage_leaf l LEFT JOIN triage_event e ON e.id = l.event LEFT JOIN triage_finding f ON cspm_opens(e) AND f.id = e.subject_id
+WHERE l.number >= %s ORDER BY l.number LIMIT %s
 """
 
 
