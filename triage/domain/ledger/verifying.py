@@ -1,4 +1,4 @@
-"""Compute the whole log again: each leaf from its event, the tree from the leaves, each signed head from the tree; then what findings are of."""
+"""Compute the whole log again: leaves from events, the tree from leaves, each signed head from the tree; then what findings are of."""
 
 import contextlib
 import json
