@@ -1,4 +1,4 @@
-"""Run one check again on one asset, keep what was asked and answered, and judge: only a check that passes verifies a fix."""
+"""Running checks again: claimed in batches, the outside asked, what it answered kept, and judged."""
 
 import json
 import logging
@@ -6,19 +6,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.utils.translation import gettext_noop as _
 
 from triage import plugins
 from triage.domain import access, evidence, lifecycle
-from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
-from triage.domain.errors import NotFound
-from triage.models import Finding, Grade, Verification
+from triage.domain.verification.requesting import fitting
+from triage.models import Finding, Grade, Verification, VerificationRun
 from triage.ports import Judgement, Outcome, Target, Text, Verifier
 
 logger = logging.getLogger(__name__)
@@ -39,24 +37,6 @@ SECRET_IN_TEXT = re.compile(r"(X-Amz-(?:Signature|Security-Token)=)[^&\s\"']+", 
 MASK = "•••"
 
 
-def fitting(scanner: str, check: str) -> str | None:
-    """The name of the verifier that answers this check, None if none does."""
-    return _answers().get((scanner, check))
-
-
-def request(*, finding: int, trigger: str, actor: Actor, at: datetime) -> Verification:
-    """Ask for a verification; the one that is waiting or running already, if there is one. Raises NotFound, NotAllowed."""
-    row = Finding.objects.filter(pk=finding).first()
-    if row is None:
-        raise NotFound(_("There is no finding F-%(number)s."), number=f"{finding:06d}")
-    actor.demand(Right.VERIFY, team=row.team_id)
-    with transaction.atomic():
-        Verification.objects.bulk_create(
-            [Verification(finding=row, trigger=trigger, actor=actor.name, requested_at=at)], ignore_conflicts=True
-        )
-        return Verification.objects.filter(finding=row).latest("pk")
-
-
 def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
     """Run it, if nobody else does, and judge. Raises nothing for what the outside does: that is an outcome.
 
@@ -68,14 +48,15 @@ def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
     return Verification.objects.get(pk=verification)
 
 
-def drain(*, clock: Callable[[], datetime], limit: int = 1000) -> int:
+def drain(*, clock: Callable[[], datetime], limit: int = 1000, of_run: int | None = None) -> int:
     """Run what is waiting, and what a dead worker left; how many. Any number of processes may drain at once.
 
-    In batches of one account and one verifier, so that the outside is entered once for all of them.
+    In batches of one account and one verifier, so that the outside is entered once for all of them. `of_run`: of that run alone.
     """
+    which = Q() if of_run is None else Q(run=of_run)
     done = 0
     while done < limit:
-        claimed = _claim(Q(), at=clock())
+        claimed = _claim(which, at=clock())
         if not claimed:
             break
         done += _run(claimed, clock)
@@ -87,23 +68,20 @@ def waiting(at: datetime) -> bool:
     return Verification.objects.filter(_claimable(at)).exists()
 
 
-@cache
-def _answers() -> dict[tuple[str, str], str]:
-    return {pair: name for name in reversed(plugins.names("verifiers")) for pair in plugins.get("verifiers", name).CHECKS}
-
-
 def _claimable(at: datetime) -> Q:
     return Q(state=State.QUEUED) | Q(state=State.RUNNING, lease_until__lte=at)
 
 
 def _claim(which: Q, *, at: datetime) -> list[Verification]:
-    """The one that waits longest, and others of its account that the same verifier answers. Three statements.
+    """The one whose turn it is, and others of its account that the same verifier answers. Three statements.
 
-    What may have killed its worker is claimed alone, so that it takes no others with it.
+    What somebody asked for by itself is before runs of many. What may have killed its worker is claimed alone, so that it takes no
+    others with it.
     """
     with transaction.atomic(durable=True):
         rows = Verification.objects.filter(which, _claimable(at)).select_for_update(skip_locked=True, of=("self",))
-        rows = rows.select_related("finding__check_ref", "finding__asset", "finding__account").order_by("pk")
+        rows = rows.select_related("finding__check_ref", "finding__asset", "finding__account")
+        rows = rows.order_by(F("run").asc(nulls_first=True), "pk")
         first = rows.first()
         if first is None:
             return []
@@ -123,17 +101,28 @@ def _verifier_of(row: Verification) -> str:
 
 
 def _run(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> int:
-    """How many were judged. Those that the lease has no time for are given back."""
-    judgements = _ask(claimed, clock())
-    for number, row in enumerate(claimed):
-        if number and row.lease_until is not None and clock() > row.lease_until - SPARE:
-            given_back = Verification.objects.filter(
-                pk__in=[left.pk for left in claimed[number:]], state=State.RUNNING, lease_until=row.lease_until
-            )
-            given_back.update(state=State.QUEUED, lease_until=None, attempts=F("attempts") - 1)
-            return number
-        _conclude(row, next(judgements), clock())
+    """How many were judged. Those that the lease has no time for, or that somebody interrupts, are given back."""
+    judgements, number = _ask(claimed, clock()), 0
+    try:
+        for number, row in enumerate(claimed):
+            if number and row.lease_until is not None and clock() > row.lease_until - SPARE:
+                _give_back(claimed[number:])
+                return number
+            _conclude(row, next(judgements), clock())
+    except KeyboardInterrupt:  # whoever asks again goes on from here, without waiting for a lease to end
+        _give_back(claimed[number:])
+        raise
     return len(claimed)
+
+
+def _give_back(left: Sequence[Verification]) -> None:
+    """Not tried: they wait again, or are withdrawn with their run, if it was cancelled meanwhile."""
+    cancelled = Exists(VerificationRun.objects.filter(pk=OuterRef("run"), cancelled_at__isnull=False))
+    mine = Verification.objects.filter(pk__in=[row.pk for row in left], state=State.RUNNING, lease_until=left[0].lease_until)
+    mine.update(
+        state=Case(When(cancelled, then=Value(State.WITHDRAWN)), default=Value(State.QUEUED)), lease_until=None,
+        attempts=F("attempts") - 1,
+    )  # fmt: skip
 
 
 def _conclude(claimed: Verification, judgement: Judgement, at: datetime) -> None:
@@ -148,6 +137,7 @@ def _conclude(claimed: Verification, judgement: Judgement, at: datetime) -> None
             outcome=judgement.outcome,
             summary=_text(judgement.summary),
             missing=judgement.missing[:200],
+            principal=judgement.principal[:300],
             evidence=proof,
             finished_at=at,
             lease_until=None,
