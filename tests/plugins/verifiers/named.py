@@ -1,4 +1,4 @@
-"""A verifier that answers what the bucket's name says: `fixed-7`, `failing-8`, `denied-9`, `killed-1` (once). For many at a time.
+"""A verifier that answers what the bucket's name says: `fixed-7`, `failing-8`, `denied-9`, `killed-1` and `interrupted-2` (once). For many at a time.
 
 While ROLL is a folder, each batch signs in and out there, so that a test sees which batches were at an account at once.
 """
@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from tests.plugins.verifiers.told import judgement
@@ -21,17 +22,21 @@ PAUSE = 0.02  # seconds a batch takes at least, so that others meet it
 
 def verify(targets: Sequence[Target], at: datetime, /) -> Iterator[Judgement]:
     _sign(targets[0].account, "in")
-    for target in targets:
-        word = target.asset_name.partition("-")[0]
-        if word == "killed" and not (died := ROLL[0] / f"{target.asset_name}.died").exists():
-            died.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if word == "interrupted" and not (died := ROLL[0] / f"{target.asset_name}.died").exists():
-            died.touch()
+    try:
+        yield from map(partial(_judgement, at), targets)
+    finally:  # nobody waits for the end of the last answer
+        _sign(targets[0].account, "out")
+
+
+def _judgement(at: datetime, target: Target) -> Judgement:
+    word = target.asset_name.partition("-")[0]
+    if word in ("killed", "interrupted") and not (died := ROLL[0] / f"{target.asset_name}.died").exists():
+        died.touch()
+        if word == "interrupted":
             raise KeyboardInterrupt
-        outcome = Outcome(word) if word in tuple(Outcome) else Outcome.FIXED
-        yield judgement(outcome, at, missing="s3:GetBucketAcl" if outcome == Outcome.DENIED else "")
-    _sign(targets[0].account, "out")
+        os.kill(os.getpid(), signal.SIGKILL)
+    outcome = Outcome(word) if word in tuple(Outcome) else Outcome.FIXED
+    return judgement(outcome, at, missing="s3:GetBucketAcl" if outcome == Outcome.DENIED else "")
 
 
 def _sign(account: str, way: str) -> None:

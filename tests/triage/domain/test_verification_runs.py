@@ -1,14 +1,19 @@
 """Many verifications at once: asked for in a few statements, shared by any number of workers, taken back, and counted."""
 
+import os
+import signal
+import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from tests.factories import AT, TRIAGER, VIEWER, Clock, buckets, change, finding, person, team
 from tests.processes import ended, in_child
 from triage.domain import access, verification
 from triage.domain.access import Actor
 from triage.domain.errors import Invalid, NotAllowed, NotFound
+from triage.domain.locking import turn
 from triage.domain.search import QueryError
 from triage.domain.verification import requesting, running, runs
 from triage.domain.verification.runs import Wanted
@@ -181,6 +186,59 @@ def test_ten_drains_at_once_run_each_once(named_verifier):
     assert runs.progress(run, at=AT).outcomes == {"fixed": 200, "failing": 100}
     assert set(run.verifications.values_list("attempts", flat=True)) == {1}
     assert Event.objects.filter(kind="verified").count() == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_account_is_asked_by_more_than_two_at_once(named_verifier):
+    buckets(*(f"fixed-{number}" for number in range(240)))
+    buckets(*(f"fixed-{number}" for number in range(240, 320)), account="210987654321")
+    run = asked()
+
+    children = [in_child(lambda: _drain_until_over(run)) for _number in range(8)]
+
+    assert [ended(child) for child in children] == [0] * 8
+    assert runs.progress(run, at=AT).outcomes == {"fixed": 320}
+    assert named_verifier.at_once("123456789012") == running.AT_ONCE
+    assert 1 <= named_verifier.at_once("210987654321") <= running.AT_ONCE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_of_the_dead_is_free_again(clock):
+    buckets("killed-1", "fixed-2")
+    asked()
+    for _twice in range(running.AT_ONCE):
+        ended(in_child(lambda: verification.drain(clock=clock)))
+
+    clock.pass_(minutes=11)
+
+    assert verification.drain(clock=clock) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_full_account_does_not_stop_the_others(clock):
+    buckets("fixed-1", "fixed-2")
+    buckets("fixed-3", "fixed-4", account="210987654321")
+    asked()
+    rows = Finding.objects.filter(account__uid="123456789012")
+    others = [in_child(lambda: _hold(rows[0].account_id)) for _number in range(running.AT_ONCE)]
+    for _look in range(200):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+            if cursor.fetchone() == (running.AT_ONCE,):
+                break
+        time.sleep(0.02)
+
+    assert verification.drain(clock=clock) == Finding.objects.exclude(pk__in=rows).count()
+
+    assert not Verification.objects.filter(finding__in=rows, state="done").exists()
+    for other in others:
+        os.kill(other, signal.SIGKILL)
+        assert ended(other) == -9
+
+
+def _hold(account):
+    with turn(f"cspm verification {account}", places=running.AT_ONCE):
+        time.sleep(60)
 
 
 def _drain_until_over(run):

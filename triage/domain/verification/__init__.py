@@ -5,6 +5,6 @@ and what was missing.
 """
 
 from triage.domain.verification.requesting import fitting, request, request_all
-from triage.domain.verification.running import drain, run, waiting
+from triage.domain.verification.running import LIMIT, drain, run, waiting
 
-__all__ = ["drain", "fitting", "request", "request_all", "run", "waiting"]
+__all__ = ["LIMIT", "drain", "fitting", "request", "request_all", "run", "waiting"]

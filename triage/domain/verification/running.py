@@ -15,6 +15,7 @@ from django.utils.translation import gettext_noop as _
 from triage import plugins
 from triage.domain import access, evidence, lifecycle
 from triage.domain.audit import recording
+from triage.domain.locking import turn
 from triage.domain.verification.requesting import fitting
 from triage.models import Finding, Grade, Verification, VerificationRun
 from triage.ports import Judgement, Outcome, Target, Text, Verifier
@@ -25,6 +26,9 @@ State = Verification.State
 LEASE = timedelta(minutes=10)
 ATTEMPTS = 3
 BATCH = 50
+LIMIT = 100  # of one drain: then others have the worker, too
+AT_ONCE = 2  # batches at one account, of all processes
+ORDER = (F("run").asc(nulls_first=True), "pk")
 SPARE = timedelta(minutes=2)  # one more question must not outlive the lease
 
 # Names of values that give access, and places in texts: they are never kept, whatever a verifier hands over.
@@ -38,34 +42,50 @@ MASK = "•••"
 
 
 def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
-    """Run it, if nobody else does, and judge. Raises nothing for what the outside does: that is an outcome.
+    """Run it, if nobody else does and its account has a turn free, and judge. Raises nothing for what the outside does: an outcome.
 
     Outside of a transaction only: that it runs, and how often it was tried, is committed before the outside is asked.
     """
-    claimed = _claim(Q(pk=verification), at=clock())
-    if claimed:
-        _run(claimed, clock)
+    which = Q(pk=verification)
+    account = _next_account(which, at=clock())
+    if account is not None:
+        _batch(account, which, clock)
     return Verification.objects.get(pk=verification)
 
 
-def drain(*, clock: Callable[[], datetime], limit: int = 1000, of_run: int | None = None) -> int:
+def drain(*, clock: Callable[[], datetime], limit: int = LIMIT, of_run: int | None = None) -> int:
     """Run what is waiting, and what a dead worker left; how many. Any number of processes may drain at once.
 
-    In batches of one account and one verifier, so that the outside is entered once for all of them. `of_run`: of that run alone.
+    In batches of one account and one verifier, so that the outside is entered once for all of them, and AT_ONCE of them at most at
+    one account. What waits for a turn is left to those who have one. `of_run`: of that run alone.
     """
     which = Q() if of_run is None else Q(run=of_run)
     done = 0
-    while done < limit:
-        claimed = _claim(which, at=clock())
-        if not claimed:
-            break
-        done += _run(claimed, clock)
+    full: list[int] = []
+    while done < limit and (account := _next_account(which, at=clock(), but=full)) is not None:
+        ran = _batch(account, which, clock)
+        done += ran
+        if not ran:
+            full.append(account)
     return done
 
 
+def _batch(account: int, which: Q, clock: Callable[[], datetime]) -> int:
+    with turn(f"cspm verification {account}", places=AT_ONCE) as mine:
+        claimed = _claim(which & Q(finding__account=account), at=clock()) if mine else []
+        return _run(claimed, clock) if claimed else 0
+
+
 def waiting(at: datetime) -> bool:
-    """Whether there is anything to drain."""
-    return Verification.objects.filter(_claimable(at)).exists()
+    """Whether there is anything to drain, and nobody who drains: who does comes back until nothing waits."""
+    at_work = Verification.objects.filter(state=State.RUNNING, lease_until__gt=at)
+    return Verification.objects.filter(_claimable(at)).exists() and not at_work.exists()
+
+
+def _next_account(which: Q, *, at: datetime, but: Sequence[int] = ()) -> int | None:
+    """The account of the verification whose turn it is, None if nothing waits: what was asked for by itself is before runs of many."""
+    rows = Verification.objects.filter(which, _claimable(at)).exclude(finding__account__in=but)
+    return rows.order_by(*ORDER).values_list("finding__account", flat=True).first()
 
 
 def _claimable(at: datetime) -> Q:
@@ -75,13 +95,12 @@ def _claimable(at: datetime) -> Q:
 def _claim(which: Q, *, at: datetime) -> list[Verification]:
     """The one whose turn it is, and others of its account that the same verifier answers. Three statements.
 
-    What somebody asked for by itself is before runs of many. What may have killed its worker is claimed alone, so that it takes no
-    others with it.
+    What may have killed its worker is claimed alone, so that it takes no others with it.
     """
     with transaction.atomic(durable=True):
         rows = Verification.objects.filter(which, _claimable(at)).select_for_update(skip_locked=True, of=("self",))
         rows = rows.select_related("finding__check_ref", "finding__asset", "finding__account")
-        rows = rows.order_by(F("run").asc(nulls_first=True), "pk")
+        rows = rows.order_by(*ORDER)
         first = rows.first()
         if first is None:
             return []

@@ -58,11 +58,8 @@ def progress(run: VerificationRun, *, at: datetime) -> Progress:
     (found,) = _progresses([run]).values()
     if found.finished or not found.done:
         return found
-    recent = list(
-        run.verifications.filter(finished_at__isnull=False)
-        .order_by("-finished_at")
-        .values_list("finished_at", flat=True)[:RECENT]
-    )
+    ends = run.verifications.order_by(F("finished_at").desc(nulls_last=True)).values_list("finished_at", flat=True)
+    recent = [end for end in ends[:RECENT] if end]
     pace = (at - recent[-1]) / len(recent)
     return Progress(
         found.total, found.waiting, found.running, found.withdrawn, found.outcomes, pace * (found.waiting + found.running)
