@@ -32,6 +32,7 @@ from triage.domain.exceptions import keeping
 from triage.domain.notifications import gathering, telling
 from triage.domain.search import facets, words
 from triage.domain.sla import notices
+from triage.domain.verification import policy
 from triage.models import Connection
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
@@ -45,6 +46,7 @@ MINUTES = {
     "seal": 1,
     "reconcile_tickets": 2,
     "tidy": 10,
+    "look_for_drift": 60,
     "grow_older": 720,
     "test_connections": 1440,
     "verify_ledger": 1440,
@@ -68,6 +70,8 @@ def alive() -> datetime:
 def run_import(scan_id: int) -> None:
     ingest.run(scan_id, clock=alive)
     gathering.of_scan(scan_id, at=now())
+    if policy.look_at_report(scan_id, at=now()):
+        nudge("verify_waiting")
     nudge("look_at_exceptions")
     nudge("tidy")
     nudge("follow_tickets")
@@ -84,6 +88,18 @@ def verify_waiting() -> None:
     if ran:
         nudge("follow_tickets")
     if ran >= verification.LIMIT:
+        nudge("verify_waiting")
+
+
+def look_at_claims() -> None:
+    """Ask for a look at what was just said to be fixed."""
+    if policy.look_at_claims(at=now()):
+        nudge("verify_waiting")
+
+
+def look_for_drift() -> None:
+    """Once an hour, a few of those whose proof is old are asked for again."""
+    if policy.look_for_drift(at=now()):
         nudge("verify_waiting")
 
 
@@ -153,6 +169,7 @@ def sweep() -> None:
     at = alive()
     for scan_id in ingest.waiting(at=at)[:NUDGED]:
         nudge("run_import", scan_id)
+    policy.look_at_claims(at=at)
     if verification.waiting(at):
         nudge("verify_waiting")
     if outbox.due(at):

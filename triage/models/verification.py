@@ -99,3 +99,21 @@ class Verification(models.Model):
 
     def __str__(self) -> str:
         return f"V-{self.pk}"
+
+
+class VerificationPolicy(models.Model):
+    """When a verification is asked for by itself. One row at most; without it, what a new one says is so.
+
+    `on_claim`: somebody says that it is fixed. `on_report`: a report says so. `again_days`: after so many days what was verified is
+    looked at again, 0 never.
+    """
+
+    on_claim = models.BooleanField(default=True)
+    on_report = models.BooleanField(default=False)
+    again_days = models.PositiveSmallIntegerField(default=30)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=models.Q(pk=1), name="one_verification_policy"),)
+
+    def __str__(self) -> str:
+        return "verification"

@@ -81,7 +81,7 @@ def request_all(
         asked = 0
         for chunk in chunks(islice(_sifted(run, rows, teams), limit)):
             asked += len(chunk)
-            run.total += _queue(run, chunk)
+            run.total += queue(chunk, trigger=trigger, actor=actor.name, at=at, run=run.pk)
         run.joined = asked - run.total
         run.save(update_fields=["total", "barred", "unanswered", "joined"])
         log.tell("verification run", run.pk, "requested", after=told(run))
@@ -116,7 +116,8 @@ def _sifted(run: VerificationRun, rows: QuerySet[Finding], teams: frozenset[int]
             yield number
 
 
-def _queue(run: VerificationRun, findings: list[int]) -> int:
+def queue(findings: list[int], *, trigger: str, actor: str, at: datetime, run: int | None = None) -> int:
+    """Verifications of these findings, in this order; how many there are more now. What is on its way stays as it is. One statement."""
     with connection.cursor() as cursor:
-        cursor.execute(QUEUE, [run.pk, run.trigger, run.actor, run.requested_at, findings])
+        cursor.execute(QUEUE, [run, trigger, actor, at, findings])
         return int(cursor.rowcount)
