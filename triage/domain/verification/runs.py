@@ -53,6 +53,14 @@ def named(number: int) -> VerificationRun:
     return found
 
 
+def verification(number: int) -> Verification:
+    """Raises NotFound."""
+    found = Verification.objects.select_related("finding").filter(pk=number).first()
+    if found is None:
+        raise NotFound(_("There is no verification V-%(number)s."), number=number)
+    return found
+
+
 def progress(run: VerificationRun, *, at: datetime) -> Progress:
     """Two statements."""
     (found,) = _progresses([run]).values()
