@@ -367,8 +367,8 @@ def test_verifications_are_found_by_outcome_account_verifier_and_run(clock):
     assert len(found(outcome="queued")) == 1
     assert len(found(outcome="fixed")) == 1
     assert len(found(verifier="named", run=run.pk)) == 2
-    assert len(found(account=Finding.objects.first().account_id, outcome="denied")) == 1
-    assert found(account=0) == []
+    assert len(found(account="123456789012", outcome="denied")) == 1
+    assert found(account="0") == []
     rows, following = runs.verifications(Wanted(), size=2)
     assert [each.pk for each in runs.verifications(Wanted(), before=following, size=2)[0]] == [rows[-1].pk - 1]
 

@@ -143,18 +143,18 @@ class Lack:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which verifications: by outcome or state, account's number, verifier, run; '' and None are any."""
+    """Which verifications: by outcome or state, identifier of the account, verifier, run's number; '' and None are any."""
 
     outcome: str = ""
-    account: int | None = None
+    account: str = ""
     verifier: str = ""
     run: int | None = None
 
     def of(self, rows: QuerySet[Verification]) -> QuerySet[Verification]:
         if self.outcome:
             rows = rows.filter(state=self.outcome) if self.outcome in State.values else rows.filter(outcome=self.outcome)
-        if self.account is not None:
-            rows = rows.filter(finding__account=self.account)
+        if self.account:
+            rows = rows.filter(finding__account__uid=self.account)
         if self.verifier:
             rows = rows.filter(verifier=self.verifier)
         return rows if self.run is None else rows.filter(run=self.run)
