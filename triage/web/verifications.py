@@ -52,10 +52,16 @@ def verification_list(request: PageRequest) -> HttpResponse:
 @require_POST
 @needs(Right.VIEW)
 def verification_ask(request: PageRequest) -> HttpResponse:
-    """Field: `q`, a query of the queue. Asks for the verification of all that it means."""
+    """Fields: `q`, a query of the queue, for all that it means; or `missing` and `account`, for what was denied there."""
+    missing = request.POST.get("missing", "")
+    again = runs.lacking(missing, account=request.POST.get("account", "")) if missing else []
     try:
         run = verification.request_all(
-            query=request.POST.get("q", ""), trigger=Verification.Trigger.PERSON, actor=request.actor, at=localtime()
+            query=request.POST.get("q", ""),
+            findings=again,
+            trigger=Verification.Trigger.PERSON,
+            actor=request.actor,
+            at=localtime(),
         )
     except (TriageError, QueryError) as error:
         messages.error(request, gettext(error.text.message) % error.text.params)
@@ -117,4 +123,5 @@ def _found(request: PageRequest, run: int | None) -> dict[str, Any]:
         "outcomes": list(OUTCOMES.items()),
         "verifiers": sorted(set(answers().values())),
         "lacks": runs.lacks(wanted) if denied else [],
+        "may_verify": request.actor.teams_with(Right.VERIFY) != frozenset(),
     }

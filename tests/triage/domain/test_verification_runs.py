@@ -354,6 +354,21 @@ def test_what_was_denied_is_told_by_permission_and_account_until_it_is_given(clo
 
 
 @pytest.mark.django_db
+def test_a_later_denial_counts_for_what_it_lacked_alone(clock):
+    buckets("denied-1", "denied-2")
+    run = asked()
+    verification.drain(clock=clock)
+    run.verifications.update(missing="s3:GetBucketPolicy")
+    asked()
+    verification.drain(clock=clock)
+
+    assert [(lack.missing, lack.findings) for lack in runs.lacks(Wanted())] == [("s3:GetBucketAcl", 2)]
+    assert [(lack.missing, lack.findings) for lack in runs.lacks(Wanted(run=run.pk))] == [("s3:GetBucketPolicy", 2)]
+    assert runs.lacking("s3:GetBucketPolicy", account="123456789012") == []
+    assert len(runs.lacking("s3:GetBucketAcl", account="123456789012")) == 2
+
+
+@pytest.mark.django_db
 def test_verifications_are_found_by_outcome_account_verifier_and_run(clock):
     buckets("denied-1", "fixed-2")
     run = asked()

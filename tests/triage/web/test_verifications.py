@@ -51,9 +51,12 @@ def test_what_was_denied_says_what_to_give_to_whom_and_where(client, viewer):
 
     shown = page.content.decode()
     assert "Permissions to give" in shown
-    assert '<code class="wrap">s3:GetBucketAcl</code>' in shown
-    assert "arn:aws:sts::123456789012:assumed-role/auditor/x" in shown
-    assert '<a href="?outcome=denied&amp;account=123456789012">2</a>' in shown
+    assert (
+        "Give <code>s3:GetBucketAcl</code> to <code>arn:aws:sts::123456789012:assumed-role/auditor/x</code>"
+        ' in account <span class="strong">Acme</span>'
+    ) in shown
+    assert 'href="/verifications?outcome=denied&amp;account=123456789012">2 findings</a>' in shown
+    assert "verify again" not in shown
     assert rows(client.get("/verifications?outcome=denied&account=123456789012")) == 2
     assert "Permissions to give" not in client.get("/verifications?outcome=fixed").content.decode()
 
@@ -112,6 +115,19 @@ def test_all_that_the_queue_shows_is_verified(client, triager):
 
     run = VerificationRun.objects.get()
     assert (run.total, run.actor, answer["Location"]) == (2, triager.actor, f"/verifications/runs/{run.pk}")
+
+
+def test_what_was_denied_is_asked_for_again_once_the_permission_is_given(client, triager):
+    buckets("denied-1", "denied-2", "fixed-3")
+    asked()
+    verification.drain(clock=now)
+    assert "verify again" in client.get("/verifications").content.decode()
+
+    page = client.post("/verifications/ask", {"missing": "s3:GetBucketAcl", "account": "123456789012"}, follow=True)
+
+    assert page.status_code == 200
+    assert Verification.objects.filter(run=VerificationRun.objects.latest("pk"), state="queued").count() == 2
+    assert client.post("/verifications/ask", {"missing": "s3:Nothing", "account": "1"})["Location"] == "/triage"
 
 
 def test_who_may_not_verify_is_not_asked_to_and_cannot(client, viewer):

@@ -16,6 +16,7 @@ from triage.ports import Outcome
 
 State = Verification.State
 UNFINISHED = (State.QUEUED, State.RUNNING)
+ANSWERED = (Outcome.FIXED, Outcome.FAILING, Outcome.GONE)
 RECENT = 200  # verifications by whose pace the end is foreseen
 SHOWN = 50
 
@@ -168,12 +169,23 @@ def verifications(wanted: Wanted, *, before: int | None = None, size: int = SHOW
 
 
 def lacks(wanted: Wanted, *, size: int = SHOWN) -> list[Lack]:
-    """What was denied, unless a later verification of the finding was answered, by what was missing: the most findings first."""
-    answered = Verification.objects.filter(
-        finding=OuterRef("finding"), pk__gt=OuterRef("pk"), outcome__in=(Outcome.FIXED, Outcome.FAILING, Outcome.GONE)
-    )
-    rows = wanted.of(Verification.objects.filter(~Exists(answered), ~Q(missing=""), outcome=Outcome.DENIED))
-    groups = rows.values_list("missing", "finding__account", "principal").annotate(n=Count("finding", distinct=True))
+    """What was denied, unless a later verification of the finding said more, by what was missing: the most findings first.
+
+    Of a run, what it was denied itself, also if later ones were denied something else.
+    """
+    groups = _denied(wanted).values_list("missing", "finding__account", "principal").annotate(n=Count("finding", distinct=True))
     found = list(groups.order_by("-n", "missing", "finding__account")[:size])
     accounts = Account.objects.in_bulk({account for _missing, account, _principal, _n in found})
     return [Lack(missing, accounts[account], principal, n) for missing, account, principal, n in found]
+
+
+def lacking(missing: str, *, account: str) -> list[int]:
+    """Findings of the account that could not be verified for want of this, and still are not: to be asked for again."""
+    rows = _denied(Wanted(account=account)).filter(missing=missing)
+    return list(rows.order_by("finding").values_list("finding", flat=True).distinct())
+
+
+def _denied(wanted: Wanted) -> QuerySet[Verification]:
+    telling = ANSWERED if wanted.run else (*ANSWERED, Outcome.DENIED)
+    later = Verification.objects.filter(finding=OuterRef("finding"), pk__gt=OuterRef("pk"), outcome__in=telling)
+    return wanted.of(Verification.objects.filter(~Exists(later), ~Q(missing=""), outcome=Outcome.DENIED))
