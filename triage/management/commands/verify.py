@@ -136,11 +136,10 @@ class Command(TriageCommand):
             self._report(each, options)
 
     def _sum_up(self, run: VerificationRun, progress: runs.Progress) -> None:
-        for outcome in Outcome:
-            if progress.outcomes.get(outcome):
-                self.say(f"{progress.outcomes[outcome]:>7}  {outcome}")
-        if progress.withdrawn:
-            self.say(f"{progress.withdrawn:>7}  {gettext('withdrawn')}")
+        counted = [(str(outcome), progress.outcomes.get(outcome, 0)) for outcome in Outcome]
+        for word, n in (*counted, (gettext("withdrawn"), progress.withdrawn)):
+            if n:
+                self.say(f"{n:>7}  {word}")
         for lack in runs.lacks(Wanted(run=run.pk)):
             said = {"missing": lack.missing, "principal": lack.principal or "?", "account": lack.account.uid, "n": lack.findings}
             line = ngettext(
