@@ -207,6 +207,8 @@ SPECTACULAR_SETTINGS = {
         "Presence": "triage.models.Presence",
         "Environment": "triage.models.Environment",
         "ImportState": "triage.models.ScanState",
+        "VerificationState": "triage.models.Verification.State",
+        "VerificationTrigger": "triage.models.Verification.Trigger",
     },
 }
 

@@ -93,6 +93,28 @@ def finding(
     return row
 
 
+def buckets(*names: str, check: str = "named", account: str = ACCOUNT, owner: Team | None = None, **columns) -> list[Finding]:
+    """Open findings about many buckets, in a few statements. The first makes account and check, unless they are there."""
+    first = finding(check=check, bucket=names[0], owner=owner, **columns)
+    home, _made = Account.objects.get_or_create(provider="aws", uid=account, defaults={"name": account, "created_at": AT})
+    assets = Asset.objects.bulk_create(
+        Asset(
+            key=digest("aws", account, name), account=home, uid=f"arn:aws:s3:::{name}", name=name, type="AwsS3Bucket", service="s3",
+            region="eu-west-1", tag_set=untagged(), tags_since=AT, trail=unasked(), first_seen=AT,
+        )
+        for name in names[1:]
+    )  # fmt: skip
+    same = {each.attname: getattr(first, each.attname) for each in Finding._meta.concrete_fields if not each.generated}
+    same = {name: value for name, value in same.items() if name not in ("id", "identity", "asset_id", "account_id")}
+    with recording(actor="worker", at=AT, door="task"):
+        Finding.objects.filter(pk=first.pk).update(account=home)
+        Finding.objects.bulk_create(
+            Finding(**same, identity=digest(first.check_ref_id, asset.uid, account), asset=asset, account=home)
+            for asset in assets
+        )
+    return list(Finding.objects.filter(check_ref=first.check_ref, account=home).order_by("pk"))
+
+
 def change(row: Finding, at: datetime = AT, **columns) -> Finding:
     with recording(actor="worker", at=at, door="task"):
         Finding.objects.filter(pk=row.pk).update(**columns)

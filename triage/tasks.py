@@ -33,6 +33,7 @@ from triage.domain.exceptions import keeping
 from triage.domain.notifications import gathering, telling
 from triage.domain.search import facets, words
 from triage.domain.sla import notices
+from triage.domain.verification import policy
 from triage.models import Connection
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
@@ -46,6 +47,7 @@ MINUTES = {
     "seal": 1,
     "reconcile_tickets": 2,
     "tidy": 10,
+    "look_for_drift": 60,
     "grow_older": 720,
     "test_connections": 1440,
     "verify_ledger": 1440,
@@ -69,6 +71,8 @@ def alive() -> datetime:
 def run_import(scan_id: int) -> None:
     ingest.run(scan_id, clock=alive)
     gathering.of_scan(scan_id, at=now())
+    if policy.look_at_report(scan_id, at=now()):
+        nudge("verify_waiting")
     nudge("look_at_exceptions")
     nudge("tidy")
     nudge("follow_tickets")
@@ -80,8 +84,24 @@ def verify(verification_id: int) -> None:
 
 
 def verify_waiting() -> None:
-    if verification.drain(clock=now):
+    """Some of what waits. The rest comes back through the queue, so that a run of thousands lets others have the worker, too."""
+    ran = verification.drain(clock=alive)
+    if ran:
         nudge("follow_tickets")
+    if ran >= verification.LIMIT:
+        nudge("verify_waiting")
+
+
+def look_at_claims() -> None:
+    """Ask for a look at what was just said to be fixed."""
+    if policy.look_at_claims(at=now()):
+        nudge("verify_waiting")
+
+
+def look_for_drift() -> None:
+    """Once an hour, a few of those whose proof is old are asked for again."""
+    if policy.look_for_drift(at=now()):
+        nudge("verify_waiting")
 
 
 def look_at_clocks() -> None:
@@ -152,6 +172,7 @@ def sweep() -> None:
         nudge("run_import", scan_id)
     for bundle_id in bundles.waiting(at)[:NUDGED]:
         nudge("make_bundle", bundle_id)
+    policy.look_at_claims(at=at)
     if verification.waiting(at):
         nudge("verify_waiting")
     if outbox.due(at):

@@ -17,6 +17,7 @@ from triage.models import (
     CodeStream,
     Connection,
     Control,
+    Finding,
     OutboxMessage,
     Scan,
     ScanProgress,
@@ -26,6 +27,7 @@ from triage.models import (
     Ticket,
     Told,
     Verification,
+    VerificationRun,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -86,6 +88,25 @@ def estate(tess):
             severity=level,
             at=at - timedelta(hours=number),
             environment="dev",
+        )
+    many = VerificationRun.objects.create(
+        query="is:open", trigger="person", actor=tess.actor, requested_at=at, total=2, barred=1, unanswered=3, joined=1
+    )
+    said = {
+        "outcome": "denied",
+        "state": "done",
+        "missing": "s3:GetBucketAcl",
+        "principal": "arn:aws:sts::123456789012:role/auditor",
+    }
+    for number, columns in ((0, {**said, "finished_at": at}), (1, {})):
+        asset = f"arn:aws:s3:::bucket-{number}"
+        Verification.objects.create(
+            finding=Finding.objects.get(asset__uid=asset),
+            run=many,
+            trigger="person",
+            actor=tess.actor,
+            requested_at=at,
+            **columns,
         )
     code = finding(bucket="app.py", check="bandit", score=50, at=at, owner=web, presence="unreported")
     stream = CodeStream.objects.create(scanner="bandit", account=code.account)
@@ -180,7 +201,7 @@ PAGES = (
     "/triage", "/triage?selected={worst}", "/triage?q=severity:hihg", "/triage?q=zzz", "/triage?q=is:open+is:unowned", "/findings/{worst}",
     "/findings/{code}", "/findings/999", "/scans", "/scans/{done}", "/scans/{running}", "/scans/{failed}", "/scans/{duplicate}", "/import",
     "/unowned", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/audit", "/exceptions", "/exceptions/request?finding={worst}",
-    "/connections", "/connections/jira", "/deliveries", "/notifications", "/notifications/everybody",
+    "/verifications", "/verifications/runs/{run}", "/connections", "/connections/jira", "/deliveries", "/notifications", "/notifications/everybody",
 )  # fmt: skip
 
 
@@ -191,6 +212,7 @@ def test_pages_are_for_everybody(enter, estate, tess, language, theme):
     numbers = {
         "worst": estate.pk,
         "code": type(estate).objects.get(check_ref__key="bandit").pk,
+        "run": VerificationRun.objects.get().pk,
         **dict(Scan.objects.values_list("state", "pk")),
     }
     page = enter(tess)

@@ -29,7 +29,7 @@ class Findings(ApiView):
         asked = parameters(request, ("q", "order", "cursor", "limit"))
         actor = request.caller
         # “Today” begins where the token's person is.
-        at = timezone.localtime(timezone=_zone(request.user))
+        at = timezone.localtime(timezone=zone_of(request.user))
         found = search.findings(search.parse(asked.get("q", "")), at=at, user=actor.user, teams=actor.teams)
         page = pages.page(found, asked.get("order", "score"), asked.get("cursor") or None, page_size(asked))
         more = {"total": page.total, "total_is_capped": page.capped}
@@ -50,5 +50,6 @@ class OneFinding(ApiView):
         return Response(row, headers={"Content-Location": reverse("api-finding", args=[found.pk])})
 
 
-def _zone(user: User) -> ZoneInfo | None:
+def zone_of(user: User) -> ZoneInfo | None:
+    """Where the person's days begin, if they said so."""
     return ZoneInfo(user.time_zone) if user.time_zone else None

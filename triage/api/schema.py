@@ -13,7 +13,8 @@ from triage.domain import tokens
 from triage.domain.ingest.summary import Summary
 from triage.domain.rows import SLA
 from triage.domain.search.pages import COUNTED, ORDERS
-from triage.models import Environment, Presence, ScanState, Severity, Status
+from triage.models import Environment, Presence, ScanState, Severity, Status, Verification
+from triage.ports import Outcome
 
 
 class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers by being defined
@@ -114,6 +115,81 @@ class ImportPage(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True)
 
 
+OUTCOMES = {
+    Outcome.FIXED: "the check passes, with evidence", Outcome.FAILING: "it still fails", Outcome.GONE: "the asset is not there any more",
+    Outcome.DENIED: "`missing` was lacking", Outcome.ERROR: "no answer", Outcome.CANNOT: "nothing can answer this check",
+}  # fmt: skip
+
+
+class VerificationLinks(serializers.Serializer[Any]):
+    self = serializers.URLField()
+    page = serializers.URLField(help_text="For people: the finding.")
+
+
+class VerificationJob(serializers.Serializer[Any]):
+    """A check that is run again, and what it said."""
+
+    id = serializers.RegexField(r"^V-[0-9]+$")
+    finding = serializers.RegexField(r"^F-[0-9]{6,}$")
+    run = serializers.CharField(allow_null=True, help_text="The run that it is of.")
+    trigger = serializers.ChoiceField(Verification.Trigger.choices)
+    state = serializers.ChoiceField(
+        Verification.State.choices, help_text="`queued` and `running` go on; `done` and `withdrawn` stay."
+    )
+    outcome = serializers.ChoiceField(
+        list(Outcome), allow_null=True, help_text="; ".join(f"`{outcome}`: {what}" for outcome, what in OUTCOMES.items()) + "."
+    )
+    summary = serializers.CharField(allow_null=True, help_text="In the language of Accept-Language.")
+    missing = serializers.CharField(allow_null=True, help_text="The permission to give.")
+    principal = serializers.CharField(allow_null=True, help_text="Who asked, and would need it.")
+    verifier = serializers.CharField(allow_null=True)
+    evidence = serializers.RegexField(r"^[0-9a-f]{64}$", allow_null=True, help_text="SHA-256 of what was asked and answered.")
+    requested_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    links = VerificationLinks()
+
+
+class VerificationRunLinks(serializers.Serializer[Any]):
+    self = serializers.URLField()
+
+
+# Fields named after outcomes: as many of them as there were.
+VerificationOutcomes = type(
+    "VerificationOutcomes",
+    (serializers.Serializer,),
+    {str(outcome): serializers.IntegerField(required=False, help_text=what) for outcome, what in OUTCOMES.items()}
+    | {"__doc__": "How many were judged so.", "__module__": __name__},
+)
+
+
+class VerificationRunJob(serializers.Serializer[Any]):
+    """Verifications that were asked for at once."""
+
+    id = serializers.RegexField(r"^R-[0-9]+$")
+    query = serializers.CharField(allow_blank=True)
+    trigger = serializers.ChoiceField(Verification.Trigger.choices)
+    state = serializers.ChoiceField(["running", "done", "cancelled"])
+    total = serializers.IntegerField(help_text="Verifications that were asked for.")
+    barred = serializers.IntegerField(help_text="Findings that the token's person may not verify.")
+    unanswered = serializers.IntegerField(help_text="Findings whose check no verifier answers.")
+    joined = serializers.IntegerField(help_text="Findings whose verification was on its way already.")
+    waiting = serializers.IntegerField()
+    running = serializers.IntegerField()
+    withdrawn = serializers.IntegerField()
+    outcomes = VerificationOutcomes()
+    percent = serializers.IntegerField(min_value=0, max_value=100)
+    seconds_left = serializers.IntegerField(allow_null=True, help_text="By the pace of late; null if nobody can say.")
+    requested_at = serializers.DateTimeField()
+    cancelled_at = serializers.DateTimeField(allow_null=True)
+    links = VerificationRunLinks()
+
+
+class VerificationWish(serializers.Serializer[Any]):
+    query = serializers.CharField(help_text="In the language of the search box, such as `status:fix_claimed team:payments`.")
+    limit = serializers.IntegerField(required=False, min_value=1, help_text="So many at most, the worst first.")
+
+
 class ProblemPlace(serializers.Serializer[Any]):
     """One thing that is wrong, and where."""
 
@@ -174,6 +250,26 @@ def _number(letter: str, description: str) -> OpenApiParameter:
     return OpenApiParameter("number", shape, OpenApiParameter.PATH, description=description)
 
 
+IDEMPOTENCY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER,
+    description="The same key with the same request is answered the same, and done once. Kept for seven days.",
+)  # fmt: skip
+
+
+def _asking(status: int) -> list[OpenApiParameter]:
+    """What an operation has that is done once and watched from then on."""
+    return [LANGUAGE, IDEMPOTENCY, _answered("Location", status, "What to poll."), _replayed(status)]
+
+
+def _replayed(status: int) -> OpenApiParameter:
+    return _answered("Idempotency-Replayed", status, "`true`: answered before.")
+
+
+def _answered(name: str, status: int, description: str) -> OpenApiParameter:
+    """A header of the answer."""
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=[status], description=description)
+
+
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {
     "type": "object",
@@ -194,17 +290,14 @@ IMPORT_REPORT: dict[str, Any] = {
     "Scope: `imports:write`.",
     "parameters": [
         LANGUAGE,
-        OpenApiParameter(
-            "Idempotency-Key", str, OpenApiParameter.HEADER,
-            description="The same key with the same request is answered the same, and done once. Kept for seven days.",
-        ),
+        IDEMPOTENCY,
         OpenApiParameter(uploads.NAME, str, description="The file's name, where the body is the report."),
         *(
             OpenApiParameter(name, CHOICES.get(name, str), description=f"Where the body is the report. {MEANINGS[name]}")
             for name in uploads.FIELDS
         ),
-        OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[202], description="The job to poll."),
-        OpenApiParameter("Idempotency-Replayed", str, OpenApiParameter.HEADER, response=[202], description="`true`: answered before."),
+        _answered("Location", 202, "The job to poll."),
+        _replayed(202),
     ],
     "request": {uploads.MULTIPART: _FORM, **dict.fromkeys(uploads.RAW_TYPES, _FILE)},
     "responses": _answers({202: ImportJob}, 409, 411, 413, 415, 422),
@@ -253,4 +346,49 @@ READ_FINDING: dict[str, Any] = {
         OpenApiParameter("Content-Location", str, OpenApiParameter.HEADER, response=[200], description="Its address under its own id."),
     ],
     "responses": _answers({200: FindingRow}, 404),
+}  # fmt: skip
+RETRY = OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[200], description="Seconds, while it goes on.")
+VERIFY_FINDING: dict[str, Any] = {
+    "operation_id": "verify_finding",
+    "summary": "Verify a finding",
+    "description": "Runs the finding's check again, on its asset. One that is on its way already is answered as it is. The token's person "
+    "needs the right to verify in the finding's team.\n\nScope: `verifications:write`.",
+    "parameters": [_number("F", "`F-000123` or 123."), *_asking(202)],
+    "request": None,
+    "responses": _answers({202: VerificationJob}, 404, 409, 422),
+}  # fmt: skip
+VERIFY_FINDINGS: dict[str, Any] = {
+    "operation_id": "verify_findings",
+    "summary": "Verify all that a query means",
+    "description": "Runs the checks again of all findings that the query means, the worst first, as one run. What the token's person may "
+    "not verify, and what nothing can answer, is counted and left out.\n\nScope: `verifications:write`.",
+    "parameters": _asking(202),
+    "request": {"application/json": VerificationWish},
+    "responses": _answers({202: VerificationRunJob}, 409, 415, 422),
+}
+READ_VERIFICATION: dict[str, Any] = {
+    "operation_id": "read_verification",
+    "summary": "Look at a verification",
+    "description": "What to poll: ask again after as many seconds as Retry-After says, until that header is missing.\n\n"
+    "Scope: `verifications:read`.",
+    "parameters": [_number("V", "`V-12` or 12."), LANGUAGE, RETRY],
+    "responses": _answers({200: VerificationJob}, 404),
+}
+READ_VERIFICATION_RUN: dict[str, Any] = {
+    "operation_id": "read_verification_run",
+    "summary": "Look at a run of verifications",
+    "description": "How far it is and what came of it. Poll as a verification.\n\nScope: `verifications:read`.",
+    "parameters": [_number("R", "`R-12` or 12."), LANGUAGE, RETRY],
+    "responses": _answers({200: VerificationRunJob}, 404),
+}
+CANCEL_VERIFICATION_RUN: dict[str, Any] = {
+    "operation_id": "cancel_verification_run",
+    "summary": "Cancel a run of verifications",
+    "description": "Withdraws what of it still waits; what runs already is finished. For who asked for it, and whoever may verify anything."
+    "\n\nScope: `verifications:write`.",
+    "parameters": [
+        _number("R", "`R-12` or 12."), LANGUAGE, IDEMPOTENCY, _replayed(200),
+    ],
+    "request": None,
+    "responses": _answers({200: VerificationRunJob}, 404, 409, 422),
 }  # fmt: skip

@@ -4,13 +4,13 @@ from django.urls import path, re_path, register_converter
 from drf_spectacular.views import SpectacularYAMLAPIView
 from rest_framework.permissions import AllowAny
 
-from triage.api import docs, findings, imports, views
+from triage.api import docs, findings, imports, verifications, views
 
 
 class Number:
     """`S-12` or `F-000123`, and the plain number."""
 
-    regex = r"(?:[SsFf]-)?[0-9]{1,18}"
+    regex = r"(?:[A-Za-z]-)?[0-9]{1,18}"
     letter = "S"
 
     def to_python(self, value: str) -> int:
@@ -30,14 +30,37 @@ class FindingNumber(Number):
         return f"F-{value:06d}" if isinstance(value, int) else str(value)
 
 
+class VerificationNumber(Number):
+    letter = "V"
+
+
+class RunNumber(Number):
+    letter = "R"
+
+
 register_converter(Number, "api_scan")
 register_converter(FindingNumber, "api_finding")
+register_converter(VerificationNumber, "api_verification")
+register_converter(RunNumber, "api_run")
 
 urlpatterns = [
     path("v1/imports", imports.Imports.as_view(), name="api-imports"),
     path("v1/imports/<api_scan:number>", imports.Import.as_view(), name="api-import"),
     path("v1/findings", findings.Findings.as_view(), name="api-findings"),
     path("v1/findings/<api_finding:number>", findings.OneFinding.as_view(), name="api-finding"),
+    path(
+        "v1/findings/<api_finding:number>/verifications",
+        verifications.FindingVerifications.as_view(),
+        name="api-finding-verifications",
+    ),
+    path("v1/verifications", verifications.Verifications.as_view(), name="api-verifications"),
+    path("v1/verifications/<api_verification:number>", verifications.OneVerification.as_view(), name="api-verification"),
+    path("v1/verification-runs/<api_run:number>", verifications.OneVerificationRun.as_view(), name="api-verification-run"),
+    path(
+        "v1/verification-runs/<api_run:number>/cancellation",
+        verifications.Cancellation.as_view(),
+        name="api-verification-run-cancellation",
+    ),
     # The product's shape is no secret, and tools read it before they have a token.
     path(
         "v1/schema", SpectacularYAMLAPIView.as_view(permission_classes=[AllowAny], authentication_classes=[]), name="api-schema"

@@ -59,6 +59,12 @@ class Actor:
             for role in self.roles
         )
 
+    def teams_with(self, right: Right) -> frozenset[int] | None:
+        """The teams in which a role grants the right; None when it does everywhere."""
+        if self.may(right):
+            return None
+        return frozenset(team for team in self.teams if self.may(right, team=team))
+
     def demand(self, right: Right, *, team: int | None = None) -> None:
         """Raises NotAllowed without the right."""
         if not self.may(right, team=team):

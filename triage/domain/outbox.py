@@ -13,7 +13,6 @@ import logging
 import random
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +27,7 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.carriers import Carrier, carrier
 from triage.domain.errors import Invalid, NotFound
+from triage.domain.locking import turn
 from triage.models import Alarm, Connection, OutboxMessage
 from triage.ports import DeliveryError, Limited, Refused, Unconfigured, Withdrawn
 
@@ -49,7 +49,6 @@ BURST = timedelta(milliseconds=500)  # so much earlier than its pace a message m
 AT_ONCE = 4  # calls of one connection
 SOON = timedelta(seconds=2)
 DRAINS = 3  # at once, of all processes: what more would come is a nudge too many
-_DRAIN = 0x6F7574626F78  # first of the advisory locks of drains
 
 # Smaller ones first.
 BREACH, ANSWER, TICKET, NEW, DIGEST, EDIT = 1, 2, 3, 4, 6, 8
@@ -101,29 +100,14 @@ def drain(*, at: datetime, clock: Callable[[], datetime]) -> int:
     DRAINS find nothing to do.
     """
     tried = 0
-    with ExitStack() as held:
-        if not _one_of_the_drains(held):
+    with turn("cspm outbox", places=DRAINS) as mine:
+        if not mine:
             return 0
         for number in _with_something(until=at, at=clock()):
             while (message := _claim(number, until=at, at=clock())) is not None:
                 _deliver(message, clock)
                 tried += 1
     return tried
-
-
-def _one_of_the_drains(held: ExitStack) -> bool:
-    with database.cursor() as cursor:
-        for number in range(_DRAIN, _DRAIN + DRAINS):
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
-            if (cursor.fetchone() or (False,))[0]:
-                held.callback(_unlock, number)
-                return True
-    return False
-
-
-def _unlock(number: int) -> None:
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
 
 
 def due(at: datetime, *, within: timedelta = timedelta()) -> bool:

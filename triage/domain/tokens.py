@@ -20,9 +20,13 @@ SCOPES: Mapping[str, frozenset[Right]] = {
     "findings:read": frozenset({Right.VIEW}),
     "imports:read": frozenset({Right.VIEW}),
     "imports:write": frozenset({Right.VIEW, Right.IMPORT}),
+    "verifications:read": frozenset({Right.VIEW}),
+    "verifications:write": frozenset({Right.VIEW, Right.VERIFY}),
 }
-# Who brings a report may see what became of it.
-IMPLIED: Mapping[str, frozenset[str]] = {"imports:write": frozenset({"imports:read"})}
+# Who brings a report, or asks for a verification, may see what became of it.
+IMPLIED: Mapping[str, frozenset[str]] = {
+    "imports:write": frozenset({"imports:read"}), "verifications:write": frozenset({"verifications:read"}),
+}  # fmt: skip
 NAME_LENGTH = 200
 USE_NOTED = timedelta(minutes=1)
 _SHAPE = re.compile(r"cspm_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")

@@ -32,7 +32,7 @@ from triage.models.sla import ClockEntry, ClockKind, Containment, SlaNotice, Sla
 from triage.models.team import Member, Team
 from triage.models.ticket import Ticket, TicketItem
 from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
-from triage.models.verification import Evidence, Verification
+from triage.models.verification import Evidence, Verification, VerificationPolicy, VerificationRun
 
 __all__ = [
     "TO_FIX",
@@ -115,5 +115,7 @@ __all__ = [
     "Told",
     "User",
     "Verification",
+    "VerificationPolicy",
+    "VerificationRun",
     "Vulnerability",
 ]

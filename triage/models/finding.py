@@ -141,6 +141,7 @@ class Finding(models.Model):
             models.Index(fields=["asset"], name="finding_asset"),
             models.Index(fields=["notice_at"], condition=models.Q(notice_at__isnull=False), name="finding_notice"),
             models.Index(fields=["assignee"], condition=models.Q(assignee__isnull=False), name="finding_assignee"),
+            models.Index(fields=["claimed_at"], condition=models.Q(status=Status.FIX_CLAIMED), name="finding_claimed"),
             BrinIndex(fields=["first_scan", "first_seen"], pages_per_range=32, name="finding_first"),
             models.Index(fields=["account", "check_ref"], condition=models.Q(stand_in=True), name="finding_stand_in"),
         )

@@ -21,20 +21,53 @@ class Evidence(models.Model):
         return bytes(self.sha256).hex()
 
 
+class Trigger(models.TextChoices):
+    """What asked for a verification."""
+
+    PERSON = "person", _("By hand")
+    TICKET = "ticket", _("Ticket done")
+    CLAIM = "claim", _("Fix claimed")
+    REPORT = "report", _("Report says fixed")
+    SCHEDULE = "schedule", _("Schedule")
+
+
+class VerificationRun(models.Model):
+    """Verifications that were asked for at once, by `query` or, without one, as a list of findings.
+
+    `total`: those that became verifications. Of what was meant besides: `barred`, whoever asked may not verify them; `unanswered`, no
+    verifier answers their check; `joined`, they were on their way already.
+    """
+
+    query = models.TextField(blank=True)
+    trigger = models.CharField(max_length=10, choices=Trigger)
+    actor = models.CharField(max_length=80)
+    requested_at = models.DateTimeField()
+    total = models.PositiveIntegerField(default=0)
+    barred = models.PositiveIntegerField(default=0)
+    unanswered = models.PositiveIntegerField(default=0)
+    joined = models.PositiveIntegerField(default=0)
+    cancelled_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"R-{self.pk}"
+
+
 class Verification(models.Model):
-    """`outcome`: as the port says; only `fixed` closes. `lease_until`, `attempts`: as an import's."""
+    """`outcome`: as the port says; only `fixed` closes. `lease_until`, `attempts`: as an import's.
+
+    `missing`, `principal`: the permission that was lacking, and who lacked it.
+    """
+
+    Trigger = Trigger
 
     class State(models.TextChoices):
         QUEUED = "queued", _("Waiting")
         RUNNING = "running", _("Running")
         DONE = "done", _("Done")
-
-    class Trigger(models.TextChoices):
-        PERSON = "person", _("By hand")
-        TICKET = "ticket", _("Ticket done")
-        SCHEDULE = "schedule", _("Schedule")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
 
     finding = models.ForeignKey(Finding, models.PROTECT, related_name="verifications")
+    run = models.ForeignKey(VerificationRun, models.PROTECT, null=True, related_name="verifications")
     trigger = models.CharField(max_length=10, choices=Trigger)
     actor = models.CharField(max_length=80)
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
@@ -42,6 +75,7 @@ class Verification(models.Model):
     outcome = models.CharField(max_length=10, blank=True)
     summary = models.JSONField(null=True)
     missing = models.CharField(max_length=200, blank=True)
+    principal = models.CharField(max_length=300, blank=True)
     evidence = models.ForeignKey(Evidence, models.PROTECT, null=True, related_name="verifications")
     requested_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
@@ -55,3 +89,31 @@ class Verification(models.Model):
                 fields=["finding"], condition=models.Q(state__in=["queued", "running"]), name="one_verification_at_a_time"
             ),
         )
+        indexes = (
+            models.Index(
+                models.F("run").asc(nulls_first=True), "id",
+                condition=models.Q(state__in=["queued", "running"]), name="verification_waiting",
+            ),
+            models.Index(fields=["outcome", "-id"], name="verification_outcome"),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"V-{self.pk}"
+
+
+class VerificationPolicy(models.Model):
+    """When a verification is asked for by itself. One row at most; without it, what a new one says is so.
+
+    `on_claim`: somebody says that it is fixed. `on_report`: a report says so. `again_days`: after so many days what was verified is
+    looked at again, 0 never.
+    """
+
+    on_claim = models.BooleanField(default=True)
+    on_report = models.BooleanField(default=False)
+    again_days = models.PositiveSmallIntegerField(default=30)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=models.Q(pk=1), name="one_verification_policy"),)
+
+    def __str__(self) -> str:
+        return "verification"

@@ -65,6 +65,8 @@ def finding_status(request: PageRequest, number: int) -> HttpResponse:
     def act() -> str:
         to = request.POST.get("to", "")
         moved = lifecycle.move(finding=number, to=to, actor=request.actor, at=now(), version=_version(request))
+        if to == Status.FIX_CLAIMED:
+            nudge("look_at_claims")
         return gettext("%(finding)s: %(status)s") % {"finding": moved, "status": moved.get_status_display()}
 
     return _done(request, number, act)

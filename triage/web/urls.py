@@ -20,6 +20,7 @@ from triage.web import (
     scans,
     sign_in,
     sla,
+    verifications,
 )  # fmt: skip
 
 
@@ -78,6 +79,11 @@ urlpatterns = [
     path("scans/<int:number>", scans.scan, name="scan"),
     path("scans/<int:number>/progress", scans.scan_progress, name="scan-progress"),
     path("scans/<int:number>/original", scans.scan_original, name="scan-original"),
+    path("verifications", verifications.verification_list, name="verifications"),
+    path("verifications/ask", verifications.verification_ask, name="verification-ask"),
+    path("verifications/runs/<int:number>", verifications.verification_run, name="verification-run"),
+    path("verifications/runs/<int:number>/progress", verifications.verification_run_progress, name="verification-run-progress"),
+    path("verifications/runs/<int:number>/cancel", verifications.verification_run_cancel, name="verification-run-cancel"),
     path("import", imports.import_report, name="import"),
     path("sign-in", sign_in.sign_in, name="sign-in"),
     path("sign-in/<str:token>", sign_in.sign_in_link, name="sign-in-link"),

@@ -15,7 +15,7 @@ from triage.domain.access import Actor
 from triage.models import Role
 
 ADMINISTRATOR = Actor(name="os:0", door="cli", roles=frozenset({Role.ADMINISTRATOR}))
-EVERYTHING = ("findings:read", "imports:read", "imports:write")
+EVERYTHING = ("findings:read", "imports:read", "imports:write", "verifications:read", "verifications:write")
 
 
 class Caller:
@@ -84,5 +84,6 @@ def caller(db):
 def nudges(monkeypatch):
     """Names and arguments of the tasks that were asked for."""
     asked = []
-    monkeypatch.setattr("triage.api.imports.async_task", lambda *task: asked.append(task))
+    for module in ("imports", "verifications"):
+        monkeypatch.setattr(f"triage.api.{module}.async_task", lambda *task: asked.append(task))
     return asked

@@ -5,13 +5,13 @@ from django.test import Client
 from django.utils.timezone import now
 from rest_framework.permissions import BasePermission
 
-from tests.factories import finding, person, team
+from tests.factories import AT, finding, person, team
 from tests.triage.api.conftest import ADMINISTRATOR, Caller
 from tests.triage.api.test_imports import form
 from triage.api import urls
 from triage.api.permissions import Denied
 from triage.domain import tokens
-from triage.models import RoleGrant, Scan
+from triage.models import RoleGrant, Scan, Verification, VerificationRun
 
 DOORS = {
     ("get", "/api/v1/findings"): ("findings:read", {"viewer", "contributor", "triager", "approver", "auditor", "administrator"}),
@@ -21,16 +21,37 @@ DOORS = {
     ),
     ("get", "/api/v1/imports"): ("imports:read", {"viewer", "contributor", "triager", "approver", "auditor", "administrator"}),
     ("post", "/api/v1/imports"): ("imports:write", {"triager", "administrator"}),
+    ("post", "/api/v1/findings/F-{finding:06d}/verifications"): (
+        "verifications:write",
+        {"contributor", "triager", "administrator"},
+    ),
+    ("post", "/api/v1/verifications"): ("verifications:write", {"contributor", "triager", "administrator"}),
+    ("get", "/api/v1/verifications/V-{verification}"): (
+        "verifications:read",
+        {"viewer", "contributor", "triager", "approver", "auditor", "administrator"},
+    ),
+    ("get", "/api/v1/verification-runs/R-{run}"): (
+        "verifications:read",
+        {"viewer", "contributor", "triager", "approver", "auditor", "administrator"},
+    ),
+    ("post", "/api/v1/verification-runs/R-{run}/cancellation"): ("verifications:write", {"triager", "administrator"}),
 }
 
 
 @pytest.fixture
 def knock(db, nudges):
     """Asks at a door; the status of its answer."""
-    row = finding()
+    row = finding(owner=team("web"))
+    run = VerificationRun.objects.create(trigger="person", actor="user:0", requested_at=AT, total=1)
+    verification = Verification.objects.create(
+        finding=finding(bucket="x"), run=run, trigger="person", actor="user:0", requested_at=AT
+    )  # fmt: skip
 
     def ask(caller, method, path):
-        return caller.call(method, path.format(finding=row.pk), form() if method == "post" else None)
+        path = path.format(finding=row.pk, verification=verification.pk, run=run.pk)
+        if path == "/api/v1/verifications":
+            return caller.post(path, {"query": "is:open"}, content_type="application/json")
+        return caller.call(method, path, form() if path == "/api/v1/imports" and method == "post" else None)
 
     return ask
 
@@ -40,7 +61,8 @@ def knock(db, nudges):
 def test_a_role_opens_the_doors_that_it_should_and_no_other(knock, door, role):
     answer = knock(Caller(person("a@example.com", role, of=team("web"))), *door)
 
-    assert answer.status_code == ((202 if door[0] == "post" else 200) if role in DOORS[door][1] else 403)
+    done = 202 if door[0] == "post" and not door[1].endswith("cancellation") else 200
+    assert answer.status_code == (done if role in DOORS[door][1] else 403)
 
 
 @pytest.mark.parametrize("scope", sorted(tokens.SCOPES))
@@ -49,7 +71,7 @@ def test_a_scope_opens_its_own_door_and_what_it_implies(knock, door, scope):
     answer = knock(Caller(person("a@example.com", "administrator"), scope), *door)
 
     needed = DOORS[door][0]
-    opens = scope == needed or (scope == "imports:write" and needed == "imports:read")
+    opens = scope == needed or needed == scope.replace(":write", ":read")
     assert (answer.status_code < 300) is opens
     if not opens:
         assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed")

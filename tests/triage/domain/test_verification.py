@@ -9,6 +9,7 @@ from tests.processes import ended, in_child
 from triage import plugins
 from triage.domain import evidence, lifecycle, verification
 from triage.domain.errors import NotAllowed, NotFound
+from triage.domain.verification import requesting, running
 from triage.models import Account, Event, Evidence, Verification
 from triage.ports import Outcome
 
@@ -20,12 +21,12 @@ def verifiers(settings, tmp_path):
     settings.EVIDENCE_DIR = tmp_path
     settings.PLUGIN_PACKAGES = settings.PLUGIN_PACKAGES | {"verifiers": ["integrations.verifiers", "tests.plugins.verifiers"]}
     plugins._modules.cache_clear()
-    verification._answers.cache_clear()
+    requesting.answers.cache_clear()
     told.ANSWERS.clear()
     told.ASKED.clear()
     yield
     plugins._modules.cache_clear()
-    verification._answers.cache_clear()
+    requesting.answers.cache_clear()
 
 
 @pytest.fixture
@@ -295,12 +296,12 @@ def test_a_verification_whose_worker_is_killed_is_taken_up_and_given_up_after_th
 def test_a_worker_that_comes_back_late_judges_nothing(clock):
     row = finding(check="told")
     asked = verification.request(finding=row.pk, trigger=PERSON, actor=TRIAGER, at=AT)
-    slow = verification._claim(verification.Q(pk=asked.pk), at=clock())
+    slow = running._claim(running.Q(pk=asked.pk), at=clock())
     clock.pass_(minutes=11)
     told.ANSWERS += [told.judgement(Outcome.FAILING, AT), told.judgement(Outcome.FIXED, AT)]
 
     verification.run(verification=asked.pk, clock=clock)
-    verification._run(slow, clock)
+    running._run(slow, clock)
 
     row.refresh_from_db()
     assert row.status == "open"
@@ -311,7 +312,7 @@ def test_a_worker_that_comes_back_late_judges_nothing(clock):
 def test_a_running_verification_is_left_alone(clock):
     row = finding(check="told")
     asked = verification.request(finding=row.pk, trigger=PERSON, actor=TRIAGER, at=AT)
-    verification._claim(verification.Q(pk=asked.pk), at=clock())
+    running._claim(running.Q(pk=asked.pk), at=clock())
 
     assert verification.run(verification=asked.pk, clock=clock).state == "running"
     assert told.ASKED == []

@@ -21,6 +21,7 @@ from triage.domain.configuration.rules import OwnerRules
 from triage.domain.configuration.sections import Change, Section
 from triage.domain.configuration.sla import SlaPolicies
 from triage.domain.configuration.teams import Teams
+from triage.domain.configuration.verification import VerificationSection
 from triage.domain.ownership.resolving import Summary, resolve_all
 from triage.domain.ownership.surveying import Diff, preview
 from triage.domain.sla.drafts import Applies, PolicyDraft
@@ -31,6 +32,7 @@ VERSION = "1"
 # In the order in which they are written: what is referred to comes first.
 SECTIONS: tuple[Section, ...] = (
     Teams(), Accounts(), ApplicationsSection(), OwnerRules(), Calendars(), SlaPolicies(), Checks(), Connections(),
+    VerificationSection(),
 )  # fmt: skip
 OF_OWNERS = frozenset({"teams", "accounts", "applications", "owner_rules"})  # sections that decide who owns what
 LOCK = 0x636F6E666967  # advisory lock: two files are applied one after the other

@@ -1,4 +1,4 @@
-"""Run one check again on one asset, keep what was asked and answered, and judge: only a check that passes verifies a fix."""
+"""Running checks again: claimed in batches, the outside asked, what it answered kept, and judged."""
 
 import json
 import logging
@@ -6,19 +6,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.utils.translation import gettext_noop as _
 
 from triage import plugins
 from triage.domain import access, evidence, lifecycle
-from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
-from triage.domain.errors import NotFound
-from triage.models import Finding, Grade, Verification
+from triage.domain.locking import turn
+from triage.domain.verification.requesting import fitting
+from triage.models import Finding, Grade, Verification, VerificationRun
 from triage.ports import Judgement, Outcome, Target, Text, Verifier
 
 logger = logging.getLogger(__name__)
@@ -27,6 +26,9 @@ State = Verification.State
 LEASE = timedelta(minutes=10)
 ATTEMPTS = 3
 BATCH = 50
+LIMIT = 100  # of one drain: then others have the worker, too
+AT_ONCE = 2  # batches at one account, of all processes
+ORDER = (F("run").asc(nulls_first=True), "pk")
 SPARE = timedelta(minutes=2)  # one more question must not outlive the lease
 
 # Names of values that give access, and places in texts: they are never kept, whatever a verifier hands over.
@@ -39,57 +41,51 @@ SECRET_IN_TEXT = re.compile(r"(X-Amz-(?:Signature|Security-Token)=)[^&\s\"']+", 
 MASK = "•••"
 
 
-def fitting(scanner: str, check: str) -> str | None:
-    """The name of the verifier that answers this check, None if none does."""
-    return _answers().get((scanner, check))
-
-
-def request(*, finding: int, trigger: str, actor: Actor, at: datetime) -> Verification:
-    """Ask for a verification; the one that is waiting or running already, if there is one. Raises NotFound, NotAllowed."""
-    row = Finding.objects.filter(pk=finding).first()
-    if row is None:
-        raise NotFound(_("There is no finding F-%(number)s."), number=f"{finding:06d}")
-    actor.demand(Right.VERIFY, team=row.team_id)
-    with transaction.atomic():
-        Verification.objects.bulk_create(
-            [Verification(finding=row, trigger=trigger, actor=actor.name, requested_at=at)], ignore_conflicts=True
-        )
-        return Verification.objects.filter(finding=row).latest("pk")
-
-
 def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
-    """Run it, if nobody else does, and judge. Raises nothing for what the outside does: that is an outcome.
+    """Run it, if nobody else does and its account has a turn free, and judge. Raises nothing for what the outside does: an outcome.
 
     Outside of a transaction only: that it runs, and how often it was tried, is committed before the outside is asked.
     """
-    claimed = _claim(Q(pk=verification), at=clock())
-    if claimed:
-        _run(claimed, clock)
+    which = Q(pk=verification)
+    account = _next_account(which, at=clock())
+    if account is not None:
+        _batch(account, which, clock)
     return Verification.objects.get(pk=verification)
 
 
-def drain(*, clock: Callable[[], datetime], limit: int = 1000) -> int:
+def drain(*, clock: Callable[[], datetime], limit: int = LIMIT, of_run: int | None = None) -> int:
     """Run what is waiting, and what a dead worker left; how many. Any number of processes may drain at once.
 
-    In batches of one account and one verifier, so that the outside is entered once for all of them.
+    In batches of one account and one verifier, so that the outside is entered once for all of them, and AT_ONCE of them at most at
+    one account. What waits for a turn is left to those who have one. `of_run`: of that run alone.
     """
+    which = Q() if of_run is None else Q(run=of_run)
     done = 0
-    while done < limit:
-        claimed = _claim(Q(), at=clock())
-        if not claimed:
-            break
-        done += _run(claimed, clock)
+    full: list[int] = []
+    while done < limit and (account := _next_account(which, at=clock(), but=full)) is not None:
+        ran = _batch(account, which, clock)
+        done += ran
+        if not ran:
+            full.append(account)
     return done
 
 
+def _batch(account: int, which: Q, clock: Callable[[], datetime]) -> int:
+    with turn(f"cspm verification {account}", places=AT_ONCE) as mine:
+        claimed = _claim(which & Q(finding__account=account), at=clock()) if mine else []
+        return _run(claimed, clock) if claimed else 0
+
+
 def waiting(at: datetime) -> bool:
-    """Whether there is anything to drain."""
-    return Verification.objects.filter(_claimable(at)).exists()
+    """Whether there is anything to drain, and nobody who drains: who does comes back until nothing waits."""
+    at_work = Verification.objects.filter(state=State.RUNNING, lease_until__gt=at)
+    return Verification.objects.filter(_claimable(at)).exists() and not at_work.exists()
 
 
-@cache
-def _answers() -> dict[tuple[str, str], str]:
-    return {pair: name for name in reversed(plugins.names("verifiers")) for pair in plugins.get("verifiers", name).CHECKS}
+def _next_account(which: Q, *, at: datetime, but: Sequence[int] = ()) -> int | None:
+    """The account of the verification whose turn it is, None if nothing waits: what was asked for by itself is before runs of many."""
+    rows = Verification.objects.filter(which, _claimable(at)).exclude(finding__account__in=but)
+    return rows.order_by(*ORDER).values_list("finding__account", flat=True).first()
 
 
 def _claimable(at: datetime) -> Q:
@@ -97,13 +93,14 @@ def _claimable(at: datetime) -> Q:
 
 
 def _claim(which: Q, *, at: datetime) -> list[Verification]:
-    """The one that waits longest, and others of its account that the same verifier answers. Three statements.
+    """The one whose turn it is, and others of its account that the same verifier answers. Three statements.
 
     What may have killed its worker is claimed alone, so that it takes no others with it.
     """
     with transaction.atomic(durable=True):
         rows = Verification.objects.filter(which, _claimable(at)).select_for_update(skip_locked=True, of=("self",))
-        rows = rows.select_related("finding__check_ref", "finding__asset", "finding__account").order_by("pk")
+        rows = rows.select_related("finding__check_ref", "finding__asset", "finding__account")
+        rows = rows.order_by(*ORDER)
         first = rows.first()
         if first is None:
             return []
@@ -123,17 +120,28 @@ def _verifier_of(row: Verification) -> str:
 
 
 def _run(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> int:
-    """How many were judged. Those that the lease has no time for are given back."""
-    judgements = _ask(claimed, clock())
-    for number, row in enumerate(claimed):
-        if number and row.lease_until is not None and clock() > row.lease_until - SPARE:
-            given_back = Verification.objects.filter(
-                pk__in=[left.pk for left in claimed[number:]], state=State.RUNNING, lease_until=row.lease_until
-            )
-            given_back.update(state=State.QUEUED, lease_until=None, attempts=F("attempts") - 1)
-            return number
-        _conclude(row, next(judgements), clock())
+    """How many were judged. Those that the lease has no time for, or that somebody interrupts, are given back."""
+    judgements, number = _ask(claimed, clock()), 0
+    try:
+        for number, row in enumerate(claimed):
+            if number and row.lease_until is not None and clock() > row.lease_until - SPARE:
+                _give_back(claimed[number:])
+                return number
+            _conclude(row, next(judgements), clock())
+    except KeyboardInterrupt:  # whoever asks again goes on from here, without waiting for a lease to end
+        _give_back(claimed[number:])
+        raise
     return len(claimed)
+
+
+def _give_back(left: Sequence[Verification]) -> None:
+    """Not tried: they wait again, or are withdrawn with their run, if it was cancelled meanwhile."""
+    cancelled = Exists(VerificationRun.objects.filter(pk=OuterRef("run"), cancelled_at__isnull=False))
+    mine = Verification.objects.filter(pk__in=[row.pk for row in left], state=State.RUNNING, lease_until=left[0].lease_until)
+    mine.update(
+        state=Case(When(cancelled, then=Value(State.WITHDRAWN)), default=Value(State.QUEUED)), lease_until=None,
+        attempts=F("attempts") - 1,
+    )  # fmt: skip
 
 
 def _conclude(claimed: Verification, judgement: Judgement, at: datetime) -> None:
@@ -148,6 +156,7 @@ def _conclude(claimed: Verification, judgement: Judgement, at: datetime) -> None
             outcome=judgement.outcome,
             summary=_text(judgement.summary),
             missing=judgement.missing[:200],
+            principal=judgement.principal[:300],
             evidence=proof,
             finished_at=at,
             lease_until=None,
