@@ -1924,7 +1924,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("on_claim", models.BooleanField(default=True)),
-                ("on_report", models.BooleanField(default=False)),
+                ("on_report", models.BooleanField(default=True)),
                 ("again_days", models.PositiveSmallIntegerField(default=30)),
             ],
             options={

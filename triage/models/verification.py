@@ -104,12 +104,13 @@ class Verification(models.Model):
 class VerificationPolicy(models.Model):
     """When a verification is asked for by itself. One row at most; without it, what a new one says is so.
 
-    `on_claim`: somebody says that it is fixed. `on_report`: a report says so. `again_days`: after so many days what was verified is
+    `on_claim`: somebody says that it is fixed. `on_report`: a report says so, of an
+    account that verifications know how to reach. `again_days`: after so many days what was verified is
     looked at again, 0 never.
     """
 
     on_claim = models.BooleanField(default=True)
-    on_report = models.BooleanField(default=False)
+    on_report = models.BooleanField(default=True)
     again_days = models.PositiveSmallIntegerField(default=30)
 
     class Meta:

@@ -101,6 +101,9 @@ def test_what_a_report_says_is_fixed_is_looked_at_if_the_policy_wants_it():
     row = Finding.objects.get()
     assert (row.status, row.grade) == ("verified", "proof")
 
+    assert policy.look_at_report(scan.pk, at=AT + DAY) is None  # nobody said how to reach the account
+    Account.objects.update(options={"role_arn": "arn:aws:iam::123456789012:role/x"})
+    say("on_report: false")
     assert policy.look_at_report(scan.pk, at=AT + DAY) is None
     say("on_report: true")
     run = policy.look_at_report(scan.pk, at=AT + DAY)
@@ -180,7 +183,7 @@ def test_nothing_is_looked_at_again_if_the_policy_says_so():
 
 def test_the_policy_is_a_section_of_the_configuration_file():
     assert say("on_claim: true, again_days: 30") == ()
-    assert "verification:\n  on_claim: true\n  on_report: false\n  again_days: 30\n" in export(actor=ADMIN)
+    assert "verification:\n  on_claim: true\n  on_report: true\n  again_days: 30\n" in export(actor=ADMIN)
 
     (changed,) = say("again_days: 7")
 

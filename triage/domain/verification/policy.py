@@ -44,12 +44,16 @@ def look_at_claims(*, at: datetime) -> int:
 
 
 def look_at_report(scan: int, *, at: datetime) -> VerificationRun | None:
-    """Ask for verifications of what this report says is fixed, if the policy wants a look of our own."""
+    """Ask for verifications of what this report says is fixed: a scanner that was denied a permission may say so of what is not.
+
+    Of accounts alone that somebody said how to reach.
+    """
     if not in_force().on_report:
         return None
     events = Event.objects.filter(scan=scan, kind="verified", subject="finding").values("subject_id")
     fixed = Finding.objects.filter(pk__in=events, status=Status.VERIFIED, grade=Grade.PROOF, check_ref__in=answered_checks())
-    return _run(list(fixed.values_list("pk", flat=True)), Trigger.REPORT, at)
+    reached = fixed.exclude(account__options={})
+    return _run(list(reached.values_list("pk", flat=True)), Trigger.REPORT, at)
 
 
 def look_for_drift(*, at: datetime) -> VerificationRun | None:
