@@ -40,9 +40,10 @@ READ = {
     "cloudtrail": ("describe_trails", "get_event_selectors", "get_insight_selectors", "get_trail_status", "list_trails"),
     "config": ("describe_configuration_recorder_status",),
     "ec2": (
-        "describe_addresses", "describe_images", "describe_instances", "describe_route_tables", "describe_security_groups",
-        "describe_snapshot_attribute", "describe_snapshots", "describe_volumes", "get_ebs_encryption_by_default",
-        "get_instance_metadata_defaults", "get_snapshot_block_public_access_state",
+        "describe_addresses", "describe_flow_logs", "describe_images", "describe_instances", "describe_network_acls",
+        "describe_network_interfaces", "describe_route_tables", "describe_security_groups", "describe_snapshot_attribute",
+        "describe_snapshots", "describe_subnets", "describe_volumes", "describe_vpc_endpoints", "describe_vpcs",
+        "get_ebs_encryption_by_default", "get_instance_metadata_defaults", "get_snapshot_block_public_access_state",
     ),
     "guardduty": ("get_detector", "list_detectors", "list_findings"),
     "iam": (

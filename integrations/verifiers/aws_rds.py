@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext_noop as _
 
 from integrations.verifiers._aws import Account, Judge, Stop, Verdict, verified
+from integrations.verifiers._aws_network import has_public_route, opens
 from triage.ports import Judgement, Outcome, Target, Text
 
 LABEL = "AWS RDS"
@@ -21,7 +22,6 @@ GONE = frozenset(
     }
 )  # fmt: skip
 NO_CLUSTER = "DBClusterNotFoundFault"
-EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 DEFAULT_NAMES = ("admin", "postgres")
 DEFAULT_PORTS = {
     3306: ("mysql", "mariadb", "aurora-mysql"),
@@ -117,7 +117,7 @@ def public_access(account: Account) -> Verdict:
     if not port or not _is_open(account, instance, port):
         return True, Text(_("No security group opens the instance's port to everybody."))
     for subnet in instance.get("DBSubnetGroup", {}).get("Subnets", []):
-        if subnet["SubnetStatus"] == "Active" and _is_public(account, subnet["SubnetIdentifier"]):
+        if subnet["SubnetStatus"] == "Active" and has_public_route(account, subnet["SubnetIdentifier"]):
             said = {"subnet": subnet["SubnetIdentifier"], "port": port}
             return False, Text(_("Port %(port)s is open to everybody, in the public subnet %(subnet)s."), said)
     return True, Text(_("The instance is in no public subnet."))
@@ -129,27 +129,7 @@ def _is_open(account: Account, instance: Fact, port: int) -> bool:
         return False
     wanted = [{"Name": "group-id", "Values": groups}]
     found = account.ask_all("ec2", "describe_security_groups", "SecurityGroups", Filters=wanted)
-    return any(_opens(rule, port) for group in found for rule in group["IpPermissions"])
-
-
-def _opens(rule: Fact, port: int) -> bool:
-    sources = {one["CidrIp"] for one in rule.get("IpRanges", [])} | {one["CidrIpv6"] for one in rule.get("Ipv6Ranges", [])}
-    return not EVERYWHERE.isdisjoint(sources) and (
-        rule["IpProtocol"] == "-1" or (rule["IpProtocol"] == "tcp" and rule["FromPort"] <= port <= rule["ToPort"])
-    )
-
-
-def _is_public(account: Account, subnet: str) -> bool:
-    """By its route table; without one of its own, Prowler looks at the main tables of all networks of the region."""
-    own = [{"Name": "association.subnet-id", "Values": [subnet]}]
-    main = [{"Name": "association.main", "Values": ["true"]}]
-    tables = account.ask_all("ec2", "describe_route_tables", "RouteTables", Filters=own)
-    tables = tables or account.ask_all("ec2", "describe_route_tables", "RouteTables", Filters=main)
-    return any(
-        (route.get("GatewayId") or "").startswith("igw-") and route.get("DestinationCidrBlock") == "0.0.0.0/0"
-        for table in tables
-        for route in table["Routes"]
-    )
+    return any(opens(rule, port) for group in found for rule in group["IpPermissions"])
 
 
 # --- backup plans and events --------------------------------------------------------------------------------------------------

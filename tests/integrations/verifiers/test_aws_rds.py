@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from integrations.verifiers import aws_rds
+from integrations.verifiers._aws_network import opens
 from tests.cloud import ACCOUNT, REGION
 from triage.ports import Outcome, Target
 
@@ -197,7 +198,7 @@ def test_public_is_what_is_reached_from_everywhere(rds, cloud):
 
 
 @pytest.mark.parametrize(
-    ("rule", "opens"),
+    ("rule", "open_"),
     [
         ({"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}, True),
         ({"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}, True),
@@ -207,8 +208,8 @@ def test_public_is_what_is_reached_from_everywhere(rds, cloud):
         ({"IpProtocol": "tcp", "FromPort": 0, "ToPort": 65535, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}, True),
     ],
 )
-def test_which_rule_opens_a_port(rule, opens):
-    assert aws_rds._opens(rule, 5432) is opens
+def test_which_rule_opens_a_port(rule, open_):
+    assert opens(rule, 5432) is open_
 
 
 # --- backup plans and events --------------------------------------------------------------------------------------------------
