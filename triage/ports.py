@@ -295,7 +295,8 @@ class Verifier(Protocol):
     does: a refusal is DENIED, a fault is ERROR.
 
     A verifier may have `REACH`, by provider the settings of an account that lead there (a role to assume, a region); none is a
-    secret. They are a target's `options`.
+    secret. They are a target's `options`. And `GRANTS`, by provider two functions: `policy() -> str`, what whoever asks has to be
+    allowed, and `trust(principal, external_id) -> str`, who may become the one who asks; as the provider wants to have them.
     """
 
     LABEL: str

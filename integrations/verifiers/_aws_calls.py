@@ -3,6 +3,10 @@
 Source: the Service Authorization Reference. All of it reads; nothing here can change anything.
 """
 
+import json
+
+NEEDS_NONE = frozenset({"sts:GetCallerIdentity"})  # AWS answers it whatever a policy says
+
 # Actions that are named otherwise than their operation.
 NAMED = {
     "iam": {
@@ -80,3 +84,18 @@ def action(service: str, operation: str) -> str:
 
 
 ACTIONS = {service: {operation: action(service, operation) for operation in operations} for service, operations in READ.items()}
+
+
+def policy() -> str:
+    """The IAM policy that allows what verifiers ask, and nothing else. It fits into a managed policy: 6,144 characters without blanks."""
+    allowed = sorted({named for operations in ACTIONS.values() for named in operations.values()} - NEEDS_NONE)
+    statement = {"Sid": "CspmTriageVerification", "Effect": "Allow", "Action": allowed, "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+
+
+def trust(principal: str, external_id: str) -> str:
+    """The trust policy of a role that `principal` may assume. Without an external id, whoever can be talked into it may, too."""
+    statement: dict[str, object] = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
+    if external_id:
+        statement["Condition"] = {"StringEquals": {"sts:ExternalId": external_id}}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)

@@ -9,11 +9,14 @@ from django.utils.translation import gettext_noop as _
 
 from integrations.verifiers._aws import REACH as AWS_REACH
 from integrations.verifiers._aws import Account, Judge, Stop, Verdict, verified
+from integrations.verifiers._aws_calls import policy, trust
 from integrations.verifiers._aws_policy import is_public, listed, statements
 from triage.ports import Judgement, Outcome, Target, Text
 
 LABEL = "AWS S3"
-REACH = AWS_REACH  # of all AWS verifiers; one of them says it
+# Of all AWS verifiers; one of them says it.
+REACH = AWS_REACH
+GRANTS = {"aws": (policy, trust)}
 
 GONE = frozenset({"NoSuchBucket"})
 EVERYBODY = ("AllUsers", "AuthenticatedUsers")

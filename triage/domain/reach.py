@@ -1,7 +1,7 @@
 """How an account is reached for verifications: which role to assume, where; as the verifiers of its provider declare."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 
@@ -56,3 +56,24 @@ def reach(*, account: int, given: Mapping[str, str], actor: Actor, at: datetime)
             row.save(update_fields=["options"])
             log.tell("account", row.pk, "changed", before={"reach": before}, after={"reach": after})
     return row
+
+
+def policy(*, provider: str) -> str:
+    """What whoever verifies has to be allowed, as the provider wants to have it. Raises NotFound."""
+    return str(_grants(provider)[0]())
+
+
+def trust(*, provider: str, principal: str, external_id: str) -> str:
+    """Who may become the one who verifies, as the provider wants to have it. Raises NotFound, Invalid."""
+    if not principal.strip() or "*" in principal:
+        raise Invalid(_("Name whoever runs the worker; everybody may not verify."))
+    return str(_grants(provider)[1](principal.strip(), external_id.strip()))
+
+
+def _grants(provider: str) -> tuple[Callable[[], str], Callable[[str, str], str]]:
+    for name in plugins.names("verifiers"):
+        declared = getattr(plugins.get("verifiers", name), "GRANTS", {})
+        if provider in declared:
+            found: tuple[Callable[[], str], Callable[[str, str], str]] = declared[provider]
+            return found
+    raise NotFound(_("No verifier here reaches accounts of %(provider)s."), provider=provider)

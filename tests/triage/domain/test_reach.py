@@ -1,5 +1,7 @@
 """How an account is reached for verifications: said by command and by file, and by nobody who may not."""
 
+import json
+
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -59,3 +61,23 @@ def test_the_command_line_says_it(capsys):
     assert "external_id    –" in said
     with pytest.raises(CommandError):
         call_command("estate", "reach", ACCOUNT, "nonsense=1")
+
+
+def test_what_to_grant_in_aws_reads_and_fits(capsys):
+    call_command("aws", "policy")
+    policy = json.loads(capsys.readouterr().out)
+    (statement,) = policy["Statement"]
+    verbs = {action.partition(":")[2] for action in statement["Action"]}
+    assert all(verb.startswith(("Describe", "Get", "List")) for verb in verbs)
+    assert "ec2:DescribeSecurityGroups" in statement["Action"]
+    assert len(json.dumps(policy, separators=(",", ":"))) < 6144  # of a managed policy
+    call_command("aws", "trust", principal="arn:aws:iam::111122223333:role/worker", external_id="x-1")
+    trust = json.loads(capsys.readouterr().out)["Statement"][0]
+    assert (trust["Principal"]["AWS"], trust["Condition"]["StringEquals"]["sts:ExternalId"]) == (
+        "arn:aws:iam::111122223333:role/worker",
+        "x-1",
+    )
+    with pytest.raises(CommandError, match="everybody may not verify"):
+        call_command("aws", "trust", principal="*")
+    with pytest.raises(NotFound):
+        reach.policy(provider="mars")
