@@ -137,6 +137,10 @@ class FindingStory:
     earlier: bool = False  # older events than those shown exist
     people: dict[str, Who] = field(default_factory=dict)
 
+    @property
+    def has_evidence(self) -> bool:
+        return any(run.evidence_id and run.outcome in ("failing", "fixed", "gone") for run in self.verifications)
+
 
 def finding(number: int) -> Finding:
     """The finding of that number, or the one that it was merged into. Raises NotFound."""
