@@ -156,6 +156,9 @@ FILE_UPLOAD_HANDLERS = ["cspm.uploads.ToDisk"]
 FILE_UPLOAD_TEMP_DIR = str(paths.folder(CSPM_HOME, "uploads"))
 REPORT_MAX_BYTES = env.int("CSPM_REPORT_MAX_BYTES", default=4 * 2**30)
 EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
+# After so many days bytes are deleted that nothing needs any more; 0 keeps them for ever.
+KEEP_EVIDENCE_DAYS = env.int("CSPM_KEEP_EVIDENCE_DAYS", default=0)
+KEEP_REPORTS_DAYS = env.int("CSPM_KEEP_REPORTS_DAYS", default=0)
 TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
 # What the ledger is called, and the key that signs it (base64 of 32 bytes); by default made and kept in CSPM_HOME/ledger.
 LEDGER_ORIGIN = env.str("CSPM_LEDGER_ORIGIN", default="")

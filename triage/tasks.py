@@ -23,6 +23,7 @@ from triage.domain import (
     ingest,
     ledger,
     outbox,
+    retention,
     risk,
     tickets,
     verification,
@@ -204,6 +205,7 @@ def grow_older() -> None:
     with recording(actor=worker().name, at=at, door=worker().door):
         risk.grow_older(at=at)
     coverage.look(at=at)
+    retention.prune(at=at, actor=worker())
 
 
 def follow_overrides() -> None:

@@ -32,7 +32,7 @@ from triage.models.sla import ClockEntry, ClockKind, Containment, SlaNotice, Sla
 from triage.models.team import Member, Team
 from triage.models.ticket import Ticket, TicketItem
 from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
-from triage.models.verification import Evidence, Verification, VerificationPolicy, VerificationRun
+from triage.models.verification import Evidence, Hold, Verification, VerificationPolicy, VerificationRun
 
 __all__ = [
     "TO_FIX",
@@ -75,6 +75,7 @@ __all__ = [
     "FindingAlias",
     "Grade",
     "Group",
+    "Hold",
     "IdempotencyKey",
     "InboxDelivery",
     "Leaf",

@@ -14,7 +14,6 @@ class Evidence(models.Model):
     media_type = models.CharField(max_length=100)
     encoding = models.CharField(max_length=10, blank=True)
     kept_at = models.DateTimeField()
-    legal_hold = models.BooleanField(default=False)
     deleted_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
@@ -118,3 +117,17 @@ class VerificationPolicy(models.Model):
 
     def __str__(self) -> str:
         return "verification"
+
+
+class Hold(models.Model):
+    """Evidence that may not be deleted, however old: of one finding, or all there is. It ends when it is released."""
+
+    finding = models.ForeignKey(Finding, models.PROTECT, null=True, related_name="holds")
+    reason = models.CharField(max_length=500)
+    placed_by = models.CharField(max_length=80)
+    placed_at = models.DateTimeField()
+    released_by = models.CharField(max_length=80, blank=True)
+    released_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"H-{self.pk}"

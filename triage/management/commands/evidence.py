@@ -1,4 +1,4 @@
-"""`cspm evidence`: bundles for auditors."""
+"""`cspm evidence`: bundles for auditors, and how long evidence is kept."""
 
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -10,9 +10,10 @@ from django.utils.dateparse import parse_date
 from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext as _
 
-from triage.domain import bundles, ledger
+from triage.domain import bundles, ledger, retention
 from triage.domain.access import Right
 from triage.management.base import BROKEN_CHAIN, USAGE, TriageCommand
+from triage.management.commands.owner import number
 
 
 class Command(TriageCommand):
@@ -43,7 +44,18 @@ class Command(TriageCommand):
         verify.add_argument("bundle", metavar="BUNDLE.zip")
         verify.add_argument("--key", action="append", default=[], help=_("the key to trust; else those of this installation"))
         verify.add_argument("--head", type=Path, metavar="FILE", help=_("a head that was kept outside"))
-        for verb in (export, verify):
+        hold = verbs.add_parser("hold", help=_("nothing of a finding, or nothing at all, is deleted until the hold is released"))
+        hold.add_argument("finding", metavar="F-12|all")
+        release = verbs.add_parser("release", help=_("end a hold"))
+        release.add_argument("hold", metavar="H-3")
+        for verb in (hold, release):
+            verb.add_argument("--reason", required=True, help=_("why: it stays in the trail"))
+        holds = verbs.add_parser("holds", help=_("the holds that stand"))
+        prune = verbs.add_parser(
+            "prune", help=_("delete what was kept long enough and nothing needs, as the worker does twice a day")
+        )
+        prune.add_argument("--dry-run", action="store_true", help=_("only say what would go"))
+        for verb in (export, verify, hold, release, holds, prune):
             self.add_role(verb)
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -87,6 +99,32 @@ class Command(TriageCommand):
             raise CommandError(gettext("Refused: %(why)s") % {"why": said}, returncode=BROKEN_CHAIN) from None
         for line in bundles.report(found):
             self.say(line)
+
+    def _hold(self, options: dict[str, Any]) -> None:
+        finding = None if options["finding"] == "all" else number(options["finding"])
+        placed = retention.hold(finding=finding, reason=options["reason"], actor=self.actor(options), at=self.at())
+        self.say(gettext("%(hold)s stands.") % {"hold": placed})
+
+    def _release(self, options: dict[str, Any]) -> None:
+        digits = options["hold"].upper().removeprefix("H-")
+        if not digits.isdecimal():
+            raise CommandError(gettext("“%(text)s” is no hold, such as H-3.") % {"text": options["hold"]}, returncode=USAGE)
+        ended = retention.release(number=int(digits), reason=options["reason"], actor=self.actor(options), at=self.at())
+        self.say(gettext("%(hold)s is released.") % {"hold": ended})
+
+    def _holds(self, options: dict[str, Any]) -> None:
+        for row in retention.holds(actor=self.actor(options)):
+            about = row.finding or gettext("everything")
+            self.say(f"{row}  {about}  {row.placed_at:%Y-%m-%d}  {row.placed_by}  {row.reason}")
+
+    def _prune(self, options: dict[str, Any]) -> None:
+        actor = self.actor(options)
+        if not options["dry_run"]:
+            self.say(gettext("Deleted: %(n)s.") % {"n": retention.prune(at=self.at(), actor=actor)})
+            return
+        actor.demand(Right.ADMINISTER)
+        for item in retention.due(at=self.at()):
+            self.say(f"{item.sha256.hex()}  {item.size}  {item.kept_at:%Y-%m-%d}")
 
 
 def _midnight(text: str, option: str, days: int = 0) -> datetime:

@@ -1,0 +1,128 @@
+"""What is deleted after its time, and what keeps it: holds, open findings, exceptions."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+
+from tests.factories import AT, TRIAGER, VIEWER, Clock, change, finding
+from tests.plugins.verifiers import told
+from tests.reports import imported, prowler
+from tests.reports import row as report_row
+from triage.domain import access, evidence, retention, verification
+from triage.domain.errors import Invalid, NotAllowed, NotFound
+from triage.models import Event, Evidence, Finding, Hold
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OPERATOR = access.of_machine(0)
+LATER = AT + timedelta(days=400)
+
+
+@pytest.fixture(autouse=True)
+def house(settings, tmp_path, named_verifier):
+    settings.EVIDENCE_DIR = tmp_path / "evidence"
+    settings.EVIDENCE_DIR.mkdir()
+    settings.KEEP_EVIDENCE_DAYS = settings.KEEP_REPORTS_DAYS = 365
+    told.ANSWERS.clear()
+
+
+def proven(bucket="a"):
+    """A finding that was verified, and the SHA-256 of its proof."""
+    row, clock = finding(check="told", bucket=bucket), Clock()
+    told.ANSWERS.append(told.judgement("fixed", clock(), response={"bucket": bucket}))
+    run = verification.request(finding=row.pk, trigger="person", actor=OPERATOR, at=clock())
+    run = verification.run(verification=run.pk, clock=clock)
+    return row, bytes(run.evidence_id)
+
+
+def prune(at=LATER):
+    return retention.prune(at=at, actor=OPERATOR)
+
+
+def test_what_is_old_and_needed_by_nothing_goes_and_that_is_an_event():
+    row, proof = proven()
+    assert prune(AT + timedelta(days=300)) == 0
+    assert prune() == 1
+    assert not evidence.path_of(proof, "zstd").exists()
+    assert Evidence.objects.get(pk=proof).deleted_at == LATER
+    told_of = Event.objects.filter(subject="finding", subject_id=row.pk).latest("seq")
+    assert (told_of.kind, told_of.after["sha256"], told_of.reason) == ("evidence deleted", proof.hex(), "retention")
+    with pytest.raises(NotFound):
+        evidence.read(proof)
+    assert prune() == 0
+
+
+def test_without_a_setting_everything_is_kept(settings):
+    proven()
+    settings.KEEP_EVIDENCE_DAYS = 0
+    assert prune() == 0
+
+
+def test_an_open_finding_keeps_its_evidence():
+    row, _proof = proven()
+    change(row, status="open", grade="", settled_at=None)
+    assert prune() == 0
+
+
+def test_a_hold_keeps_it_until_it_is_released():
+    row, proof = proven()
+    other, _other_proof = proven("b")
+    placed = retention.hold(finding=row.pk, reason="a claim", actor=OPERATOR, at=AT)
+    assert prune() == 1
+    assert evidence.path_of(proof, "zstd").exists()
+    everything = retention.hold(finding=None, reason="litigation", actor=OPERATOR, at=AT)
+    retention.release(number=placed.pk, reason="settled", actor=OPERATOR, at=AT)
+    assert prune() == 0
+    retention.release(number=everything.pk, reason="over", actor=OPERATOR, at=AT)
+    assert prune() == 1
+    kinds = list(Event.objects.filter(subject="hold").order_by("pk").values_list("kind", "reason"))
+    assert kinds == [("placed", "a claim"), ("placed", "litigation"), ("released", "settled"), ("released", "over")]
+    assert other.pk != row.pk
+
+
+def test_reports_go_when_nothing_of_theirs_is_open_or_held():
+    scan = imported(prowler([report_row("x")], at=AT))
+    row = Finding.objects.get()
+    kept = Evidence.objects.get(pk=bytes(scan.sha256))
+    Evidence.objects.update(kept_at=AT)
+    assert prune() == 0
+    change(row, status="verified", grade="proof", settled_at=AT)
+    retention.hold(finding=row.pk, reason="a claim", actor=OPERATOR, at=AT)
+    assert prune() == 0
+    Hold.objects.update(released_at=AT)
+    assert prune() == 1
+    kept.refresh_from_db()
+    assert kept.deleted_at == LATER
+    assert Event.objects.get(subject="report").after["sha256"] == bytes(scan.sha256).hex()
+
+
+def test_who_may_hold_and_release():
+    row, _proof = proven()
+    for actor in (TRIAGER, VIEWER):
+        with pytest.raises(NotAllowed):
+            retention.hold(finding=row.pk, reason="x", actor=actor, at=AT)
+        with pytest.raises(NotAllowed):
+            retention.prune(at=LATER, actor=actor)
+    with pytest.raises(Invalid):
+        retention.hold(finding=row.pk, reason=" ", actor=OPERATOR, at=AT)
+    with pytest.raises(NotFound):
+        retention.hold(finding=row.pk + 1000, reason="x", actor=OPERATOR, at=AT)
+    with pytest.raises(NotFound):
+        retention.release(number=4711, reason="x", actor=OPERATOR, at=AT)
+
+
+def test_the_command_line_does_it_all(capsys):
+    row, proof = proven()
+    Evidence.objects.update(kept_at=AT - timedelta(days=4000))
+    call_command("evidence", "prune", dry_run=True)
+    assert proof.hex() in capsys.readouterr().out
+    call_command("evidence", "hold", str(row), reason="a claim")
+    call_command("evidence", "holds")
+    said = capsys.readouterr().out
+    assert "a claim" in said
+    assert str(row) in said
+    name = str(Hold.objects.get())
+    call_command("evidence", "prune")
+    call_command("evidence", "release", name, reason="over")
+    call_command("evidence", "prune")
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("Deleted")] == ["Deleted: 0.", "Deleted: 1."]
