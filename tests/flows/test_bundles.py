@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
+from django.utils import timezone
 
 from tests.factories import Clock, person, team
 from tests.reports import imported, prowler
@@ -29,7 +30,7 @@ from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.exceptions import deciding
 from triage.domain.exceptions.requesting import About, request
 from triage.domain.ledger import keys, notes, tree
-from triage.models import Checkpoint, Event, Finding, Role, Scan
+from triage.models import Checkpoint, Event, Finding, Leaf, Role, Scan
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 BUCKET = "acme-public-assets"
@@ -552,17 +553,39 @@ def test_a_period_in_the_middle_is_complete_too(cloud, tmp_path, settings):
     settings.EVIDENCE_DIR = tmp_path / "evidence"
     settings.EVIDENCE_DIR.mkdir()
     settings.CSPM_HOME = tmp_path
-    clock = Clock(datetime(2026, 9, 20, tzinfo=UTC))
-    for number, month in enumerate((9, 10, 11)):
-        clock.at = datetime(2026, month, 20, tzinfo=UTC)
-        imported(prowler([report_row(f"b{month}", check=f"check_{month}"), report_row("b", check=f"old_{month}")], at=clock()))
-        sealed(clock())
+    # In real time: when an event was recorded is what the database's clock says.
+    edges = []
+    for number in range(3):
+        time.sleep(1)  # reports tell whole seconds
+        edges.append(timezone.now().replace(microsecond=0))
+        time.sleep(0.01)
+        rows = [report_row(f"b{number}", check=f"check_{number}"), report_row("b", check=f"old_{number}")]
+        imported(prowler(rows, at=timezone.now()))
+        sealed(timezone.now())
         assert Finding.objects.count() == 2 * (number + 1)
-    october = bundles.Wanted(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
+    clock = timezone.now
+    october = bundles.Wanted(edges[1], edges[2])
     made = exported(clock, tmp_path / "october.zip", wanted=october)
     found = bundles.verify(str(made.path), keys=[made.key])
     assert (found.findings, found.complete) == (4, True)
-    assert {row["check"] for row in _population(made.path)} == {"check_9", "old_9", "check_10", "old_10"}
+    assert {row["check"] for row in _population(made.path)} == {"check_0", "old_0", "check_1", "old_1"}
+    # Whoever signs cannot call a later head the one before the period, to hide what was found in between.
+    later = Checkpoint.objects.filter(at__lt=october.to).latest("size")
+
+    def call_it_before(files):
+        manifest, proof = json.loads(files["manifest.json"]), json.loads(files["proof.json"])
+        manifest["population"]["before"] = later.size
+        stored, size = tree.Tree(), manifest["log"]["size"]
+        proof["edge"] = bytes(Leaf.objects.get(number=later.size - 1).content).decode()
+        leaves = {row["leaf"] for row in parsed(files)} | {later.size - 1}
+        proof["nodes"] = [node.hex() for node in sealed_events.nodes(leaves, size, stored.subtree)]
+        proof["heads"].append({"note": later.note, "path": sealed_events.path(later.size, size, stored)})
+        files["manifest.json"], files["proof.json"] = json.dumps(manifest).encode(), json.dumps(proof).encode()
+
+    assert (
+        said_of(resigned(made.path, call_it_before), made.key)
+        == f"The head of {later.size} leaves is not from before the period."
+    )
     assert found.manifest["population"]["before"] == Checkpoint.objects.filter(at__lt=october.since).latest("size").size
 
 

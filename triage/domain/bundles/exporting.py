@@ -31,7 +31,7 @@ from triage.domain.errors import Invalid, NotFound
 from triage.domain.ledger import keys, notes, tree
 from triage.domain.rows import written
 from triage.domain.sets import chunks
-from triage.models import Checkpoint, Evidence, Publication, Team
+from triage.models import Checkpoint, Evidence, Leaf, Publication, Team
 
 SAMPLE = 25
 REPORT_LIMIT = 50 * 2**20  # bytes: an original report that is larger is named by its hash, and stays where it is
@@ -145,7 +145,7 @@ class _Export:
             raise NotFound(_("Nothing is sealed yet, so there is nothing to prove. A worker seals every minute."))
         self.archive, self.wanted, self.at, self.head = archive, wanted, at, head
         self.before = Checkpoint.objects.filter(at__lt=wanted.since).order_by("-size").first()
-        self.until = written(min(wanted.to, at)) or ""
+        self.until = _exactly(min(wanted.to, at))
         self.files: dict[str, str] = {}
         self.gathered = _Gathered()
 
@@ -166,10 +166,10 @@ class _Export:
         key, private = keys.current(actor="worker", at=self.at)
         manifest = {
             "format": verifier.FORMAT,
-            "made_at": written(self.at),
+            "made_at": _exactly(self.at),
             "made_by": actor,
             "population": {
-                "from": written(self.wanted.since), "to": written(self.wanted.to), "query": self.wanted.query,
+                "from": _exactly(self.wanted.since), "to": _exactly(self.wanted.to), "query": self.wanted.query,
                 "framework": self.wanted.framework, "count": len(names), "before": self._size_before(),
                 "until": self.until,
             },
@@ -256,9 +256,13 @@ class _Export:
             row.size: row.note for row in map(self._kept, kept)
         }
         older.pop(size, None)
+        edge, leaves = self._edge(), set(self.gathered.leaves)
+        if edge is not None and self.before is not None:
+            leaves.add(self.before.size - 1)
         proof = {
             "head": self.head.note,
-            "nodes": [node.hex() for node in sealed.nodes(self.gathered.leaves, size, stored.subtree)],
+            "edge": edge,
+            "nodes": [node.hex() for node in sealed.nodes(leaves, size, stored.subtree)],
             "heads": [{"note": note, "path": sealed.path(number, size, stored)} for number, note in sorted(older.items())],
         }
         self._add(verifier.PROOF, _json(proof))
@@ -267,6 +271,11 @@ class _Export:
             {"key": keys.described(row), "since": written(row.since), "vouched": row.vouched} for row in reversed(keys.public())
         ]
         self._add(verifier.KEYS, _json(chain))
+
+    def _edge(self) -> str | None:
+        """The last event before the period: it shows that the head before the period is that, as heads bear no date."""
+        row = Leaf.objects.filter(number=self.before.size - 1).first() if self.before else None
+        return bytes(row.content).decode() if row else None
 
     def _stamps(self, size: int) -> None:
         """Time stamps of the heads, each beside the bytes that it is about."""
@@ -398,3 +407,8 @@ class _Hashed:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"
+
+
+def _exactly(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the microsecond: what is compared is not rounded."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

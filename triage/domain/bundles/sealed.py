@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -47,7 +47,7 @@ def _sealed(subject: int, leaf: int, content: str, salt: str | None, words: str)
     return Sealed(subject, leaf, line, Said(leaf, json.loads(content), json.loads(words) if salt else {}))
 
 
-def nodes(leaves: Sequence[int], size: int, subtree: merkle.Subtree) -> Iterator[bytes]:
+def nodes(leaves: Collection[int], size: int, subtree: merkle.Subtree) -> Iterator[bytes]:
     """What `verifier.root_of` needs beside these leaves: the hashes of the largest parts that hold none of them, left to right."""
     numbers = sorted(leaves)
 

@@ -425,8 +425,11 @@ def _complete(manifest: Mapping[str, Any], found: "Found", head: Head, older: Se
     first = 0
     if before:
         first = next((old.findings for old in older if old.size == before), -1)
-        if first < 0:
+        edge = found.edge
+        if first < 0 or edge is None:
             raise Refused("The head of %(n)s leaves from before the period is missing.", n=before)
+        if moment(edge["recorded_at"]) >= moment(population["from"]):
+            raise Refused("The head of %(n)s leaves is not from before the period.", n=before)
     left_out = set(range(first + 1, head.findings + 1)) - found.begun
     if left_out:
         raise Refused(
@@ -452,6 +455,7 @@ class Found:
         self.erased: set[int] = set()
         self.wordless: set[int] = set()
         self.begun: set[int] = set()  # numbers of the findings that are here, in the order in which the log has them
+        self.edge: Optional[Mapping[str, Any]] = None  # the last event before the period
         self.number = 0
 
 
@@ -479,6 +483,8 @@ def _events(archive: zipfile.ZipFile, manifest: Mapping[str, Any], head: Head, p
             n=manifest["population"]["count"],
         )
     end, until = manifest["population"]["to"], manifest["population"]["until"]
+    if moment(until) != min(moment(end), moment(manifest["made_at"])):
+        raise Refused("The manifest judges deadlines at another time than the end of the period or when it was made.")
     left = set(found.rows)
     for finding, events in _grouped(archive, found, head):
         if finding is None:
@@ -504,10 +510,18 @@ def _events(archive: zipfile.ZipFile, manifest: Mapping[str, Any], head: Head, p
             "Event %(event)s has lost its words, and no event says that they were erased.",
             event=min(found.wordless - found.erased),
         )
+    _edge(proof.get("edge"), manifest["population"]["before"], found)
     if root_of(found.leaves, head.size, proof["nodes"]) != head.root:
         raise Refused("The events are not those of the log: the root over them is another one.")
     _sample(found, manifest)
     return found
+
+
+def _edge(said: Optional[str], before: int, found: Found) -> None:
+    """The last leaf before the period's head says when that head was signed, as heads bear no date."""
+    if said is not None and before:
+        found.edge = json.loads(said)
+        found.leaves[before - 1] = hashlib.sha256(b"\x00" + said.encode()).digest()
 
 
 def _grouped(archive: zipfile.ZipFile, found: Found, head: Head) -> Iterator[tuple[Optional[str], list[Said]]]:
@@ -798,6 +812,8 @@ def report(found: Bundle) -> Iterator[str]:
     yield told("  evidence    %(n)s pieces, each named by an event; %(absent)s not in the bundle") % {
         "n": found.evidence, "absent": len(found.absent),
     }  # fmt: skip
+    for digest, why in sorted(found.absent.items())[:20]:
+        yield f"              {digest}: {why}"
     yield told("  heads       %(n)s that were sent out before are heads of this log") % {"n": found.heads}
 
 
@@ -847,6 +863,9 @@ FRENCH: dict[str, str] = {
     "Exception X-%(n)s: its events do not say who approved it as the list does.":
         "Dérogation X-%(n)s : ses événements ne disent pas, comme la liste, qui l’a approuvée.",
     "The head of %(n)s leaves from before the period is missing.": "La tête de %(n)s feuilles d’avant la période manque.",
+    "The head of %(n)s leaves is not from before the period.": "La tête de %(n)s feuilles n’est pas d’avant la période.",
+    "The manifest judges deadlines at another time than the end of the period or when it was made.":
+        "Le manifeste juge les échéances à un autre moment que la fin de la période ou sa propre création.",
     "%(n)s findings that began in the period are left out: the first is number %(nth)s.":
         "%(n)s constats apparus dans la période sont omis : le premier est le numéro %(nth)s.",
     "  complete    no finding of the period is left out": "  complétude   aucun constat de la période n’est omis",

@@ -2,8 +2,7 @@
 
 import json
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from django.utils.translation import gettext_noop as _
 from triage import plugins
 from triage.domain import access, evidence, lifecycle
 from triage.domain.audit import recording
+from triage.domain.cleansing import clean
 from triage.domain.locking import turn
 from triage.domain.verification.requesting import fitting
 from triage.models import Finding, Grade, Verification, VerificationRun
@@ -30,15 +30,6 @@ LIMIT = 100  # of one drain: then others have the worker, too
 AT_ONCE = 2  # batches at one account, of all processes
 ORDER = (F("run").asc(nulls_first=True), "pk")
 SPARE = timedelta(minutes=2)  # one more question must not outlive the lease
-
-# Names of values that give access, and places in texts: they are never kept, whatever a verifier hands over.
-SECRET = re.compile(
-    r"(secret|secret.?access.?key|secret.?key|secret.?string|password|(session|security|access|refresh|bearer).?token|authorization"
-    r"|private.?key|signature|api.?key)$",
-    re.IGNORECASE,
-)
-SECRET_IN_TEXT = re.compile(r"(X-Amz-(?:Signature|Security-Token)=)[^&\s\"']+", re.IGNORECASE)
-MASK = "•••"
 
 
 def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
@@ -244,18 +235,6 @@ def _kept(claimed: Verification, judgement: Judgement, at: datetime) -> bytes:
     }
     text = json.dumps(clean(content), ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_plain)
     return bytes(evidence.keep(text.encode(), media_type="application/json", at=at).sha256)
-
-
-def clean(value: Any) -> Any:
-    """The same without what gives access: texts under names that say so are masked, and signatures inside of texts."""
-    if isinstance(value, Mapping):
-        return {
-            str(name): MASK if isinstance(part, str | bytes) and SECRET.search(str(name)) else clean(part)
-            for name, part in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [clean(part) for part in value]
-    return SECRET_IN_TEXT.sub(rf"\1{MASK}", value) if isinstance(value, str) else value
 
 
 def _plain(value: object) -> str:
