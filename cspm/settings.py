@@ -48,6 +48,7 @@ PLUGIN_PACKAGES = {
     "notifiers": ["integrations.notifiers"],
     "witnesses": ["integrations.witnesses"],
     "verifiers": ["integrations.verifiers"],
+    "collectors": ["integrations.collectors"],
     "directories": ["integrations.directories"],
 }
 
@@ -160,6 +161,7 @@ EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
 KEEP_EVIDENCE_DAYS = env.int("CSPM_KEEP_EVIDENCE_DAYS", default=0)
 KEEP_REPORTS_DAYS = env.int("CSPM_KEEP_REPORTS_DAYS", default=0)
 TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
+CHECKS_DIR = paths.folder(CSPM_HOME, "checks")  # checks of one's own, as YAML
 # What the ledger is called, and the key that signs it (base64 of 32 bytes); by default made and kept in CSPM_HOME/ledger.
 LEDGER_ORIGIN = env.str("CSPM_LEDGER_ORIGIN", default="")
 LEDGER_KEY = env.str("CSPM_LEDGER_KEY", default="")

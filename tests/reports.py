@@ -133,3 +133,28 @@ def received(data: bytes, name: str = "report", **declared: object) -> Scan:
 def imported(data: bytes, name: str = "report", **declared: object) -> Scan:
     """Receive and import; the scan as it ended."""
     return ingest.run(received(data, name, **declared).pk, clock=timezone.now)
+
+
+def collection(assets: Iterable[dict], checks: Iterable[dict] = (), *, at: datetime = DAY, covered: dict | None = None) -> bytes:
+    """A report of `cspm collect`. `covered`: regions by kind; by default all kinds everywhere that the tests use."""
+    checks = list(checks)
+    scopes = {"iam_role": [""], "s3_bucket": ["eu-west-1", "eu-west-3"]} if covered is None else covered
+    head = {
+        "format": "cspm-collection/1", "at": at.isoformat(), "provider": "aws", "account": ACCOUNT,
+        "kinds": {"iam_role": {"type": "AwsIamRole", "service": "iam"}, "s3_bucket": {"type": "AwsS3Bucket", "service": "s3"}},
+        "checks": [{name: value for name, value in check.items() if name != "kind"} for check in checks],
+        "covered": [
+            {"kind": kind, "regions": regions, "checks": [check["key"] for check in checks if check["kind"] == kind]}
+            for kind, regions in scopes.items()
+        ],
+    }  # fmt: skip
+    return b"".join(json.dumps(line).encode() + b"\n" for line in (head, *assets))
+
+
+def bucket(name: str = "logs", result: str | None = None, *, region: str = "eu-west-3", tags: list | None = (), **facts) -> dict:
+    """An asset of a collection. `tags` None: they could not be read."""
+    return {
+        "kind": "s3_bucket", "uid": f"arn:aws:s3:::{name}", "name": name, "region": region, "facts": facts,
+        "tags": None if tags is None else list(tags), "results": {"open_bucket": result} if result else {},
+        "messages": {"open_bucket": "public = true"} if result == "fail" else {},
+    }  # fmt: skip

@@ -12,6 +12,7 @@ PARTS = {
     "tickets": ("LABEL", "SETTINGS", "probe", "create", "find", "fetch", "comment", "close", "reopen"),
     "notifiers": ("LABEL", "SETTINGS", "REPEATABLE", "probe", "send", "find"),
     "verifiers": ("LABEL", "CHECKS", "verify"),
+    "collectors": ("LABEL", "PROVIDER", "KINDS", "collect", "look"),
     "witnesses": ("LABEL", "SETTINGS", "probe", "publish"),
     "directories": ("LABEL", "sniff", "read"),
 }

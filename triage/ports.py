@@ -24,11 +24,12 @@ class Severity(IntEnum):
 
 
 class Verdict(StrEnum):
-    """What a scanner says of one check on one asset. MANUAL: a person has to look."""
+    """What a scanner says of one check on one asset. MANUAL: a person has to look. UNKNOWN: it could not judge: nothing changes."""
 
     FAIL = "fail"
     PASS = "pass"  # noqa: S105 - a verdict, not a password
     MANUAL = "manual"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class CheckInfo:
 
     `key` is the scanner's id of the check (`s3_bucket_public_access`, `B602`). `controls` holds (framework, control) pairs as
     the scanner spells them. `weaknesses` holds `CWE-79` style ids. `exposes`: a failure means reachable from the internet.
+    `translations`: (language, name, text) of title, description, risk and remediation, where they are said in others.
     """
 
     key: str
@@ -79,6 +81,7 @@ class CheckInfo:
     weaknesses: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     exposes: bool = False
+    translations: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +132,8 @@ class Observation:
     of one check on one asset apart when the asset's name does not. `stand_in`: the row stands for a thing that does not exist
     ("no trail", "no detector"). `muted`: the scanner muted it. `review`: the tool asks for a person's look.
     `place`, `places`: for code, the main place and all of them. `fingerprint`: 16 bytes that are the same only if the record says
-    the same in all but its time and the run's own ids; b"" where the parser has none.
+    the same in all but its time and the run's own ids; b"" where the parser has none. `collected`: the asset's facts, where the
+    report has them.
     """
 
     position: int | tuple[int, int]
@@ -152,11 +156,22 @@ class Observation:
     place: Place | None = None
     places: tuple[Place, ...] = ()
     fingerprint: bytes = b""
+    collected: "Collected | None" = None
 
 
 # A record whose fingerprint is in `ParseOptions.unchanged`: (fingerprint, value there, check, account). A tuple, because
 # there is one for nearly every record of a daily report.
 Unchanged = tuple[bytes, int, CheckInfo, AccountInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a run looked at in full: each asset of this kind in these regions ('' is that of what has none), by these checks."""
+
+    account: AccountInfo
+    kind: str
+    regions: tuple[str, ...]
+    checks: tuple[tuple[CheckInfo, Severity], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +183,7 @@ class Run:
     `reports_passes`: the format can say PASS; when False the absence of a result is the only sign of a fix.
     `conclusive`: False when the run failed, was partial or has no results property; `inconclusive_because` then says why.
     `category`, `repository`, `branch`, `revision`: scope of a code run as the report declares it, '' where it does not.
+    `covered`: scope of a cloud run, where the report declares it; None where its rows alone tell.
     """
 
     scanner: str
@@ -181,6 +197,7 @@ class Run:
     repository: str = ""
     branch: str = ""
     revision: str = ""
+    covered: tuple[Covered, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +320,111 @@ class Verifier(Protocol):
     CHECKS: frozenset[tuple[str, str]]
 
     def verify(self, targets: Sequence[Target], at: datetime, /) -> Iterator[Judgement]: ...
+
+
+# --- collectors ---------------------------------------------------------------------------------------------------------------
+
+
+class FactType(StrEnum):
+    """What a fact's value is, and so how it can be compared.
+
+    AGE: the moment from which days are counted, as ISO text, '' for none; compared as a number of days. TEXTS: a list of texts. PATTERNS: a
+    list of names in which `*` and `?` stand for others, as AWS writes actions and principals. PORTS: a list of ports and ranges,
+    `22`, `8000-8100`.
+    """
+
+    FLAG = "flag"
+    NUMBER = "number"
+    TEXT = "text"
+    AGE = "age"
+    TEXTS = "texts"
+    PATTERNS = "patterns"
+    PORTS = "ports"
+
+
+FactValue = bool | int | float | str | list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that is known of each asset of a kind: a snake_case name, and a message id that says what it is."""
+
+    name: str
+    type: FactType
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetKind:
+    """A kind of asset that a collector enumerates. `type`, `service`: as scanners call them, so that an asset looks the same to all."""
+
+    name: str
+    label: str
+    type: str
+    service: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """An asset as it is. `tags` None: they could not be read. A fact that could not be read is not among `facts`."""
+
+    kind: str
+    uid: str
+    name: str
+    region: str
+    tags: tuple[tuple[str, str], ...] | None
+    facts: Mapping[str, FactValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Uncollected:
+    """What could not be read and why: a kind in a region; with `facts`, these of `asset` alone. `missing`: the permission denied."""
+
+    kind: str
+    region: str
+    why: Text
+    missing: str = ""
+    asset: str = ""
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Each asset of this kind in these regions was yielded: one that was not, is not there. '' is the region of what has none."""
+
+    kind: str
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One asset looked at again, and what `judgement` rests on: its exchanges, who asked.
+
+    `collected` None: the judgement says why, GONE or otherwise. Else its outcome is CANNOT until somebody has judged the facts;
+    `unread` are those that are missing.
+    """
+
+    collected: Collected | None
+    judgement: Judgement
+    unread: tuple[Uncollected, ...] = ()
+
+
+class Collector(Protocol):
+    """Enumerates an account. A module in `integrations/collectors/`.
+
+    `PROVIDER`: whose accounts it knows. `KINDS`: what it enumerates, by name. `collect` gets a target that names the account and
+    its options alone; it never raises for what the outside does: that is an Uncollected, and no Listed. `look` reads single assets
+    of the same account again, each with its kind, and yields in their order.
+    """
+
+    LABEL: str
+    PROVIDER: str
+    KINDS: Mapping[str, AssetKind]
+
+    def collect(self, target: Target, at: datetime, /) -> Iterator[Collected | Uncollected | Listed]: ...
+
+    def look(self, targets: Sequence[tuple[str, Target]], at: datetime, /) -> Iterator[Looked]: ...
 
 
 # --- connections: ticket systems and notifiers -------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from triage.domain import (
 )
 from triage.domain.access import worker
 from triage.domain.audit import recording
+from triage.domain.custom_checks import collecting, files
 from triage.domain.exceptions import keeping
 from triage.domain.notifications import gathering, telling
 from triage.domain.search import facets, words
@@ -52,11 +53,12 @@ MINUTES = {
     "grow_older": 720,
     "test_connections": 1440,
     "verify_ledger": 1440,
+    "collect_accounts": 1440,
 }
 READ_FOR = timedelta(hours=1)  # so long a report is kept as it came: its import may have to begin again
 
 
-def nudge(task: str, *ids: int) -> None:
+def nudge(task: str, *ids: int | str) -> None:
     """Ask a worker to run a task of this module once the current transaction is committed."""
     transaction.on_commit(lambda: async_task(f"triage.tasks.{task}", *ids))
 
@@ -197,6 +199,23 @@ def seal() -> None:
 def verify_ledger() -> None:
     """Once a day, the whole log is computed again; the status says what came of it."""
     ledger.verify(at=now())
+
+
+def collect_accounts() -> None:
+    """Once a day, enumerate the accounts that ask for it (option `collect`)."""
+    for place in collecting.asked_for():
+        nudge("collect", place.provider, place.uid)
+
+
+def collect(provider: str, uid: str) -> None:
+    """Enumerate an account, and judge it by our own checks. Done twice it does no harm: the second report says the same."""
+    for place in collecting.places(names=[f"{provider}:{uid}"], actor=worker()):
+        done = collecting.collect(place=place, checks=files.active(), actor=worker(), clock=alive)
+        if done.scan is not None:
+            gathering.of_scan(done.scan.pk, at=now())
+            nudge("look_at_exceptions")
+            nudge("tidy")
+            nudge("follow_tickets")
 
 
 def grow_older() -> None:

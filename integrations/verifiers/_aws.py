@@ -41,6 +41,8 @@ REACH = {
         Setting("external_id", _("External id"), _("As the trust policy of the role asks for it.")),
         Setting("profile", _("Profile"), _("Of the AWS configuration where the worker runs.")),
         Setting("region", _("Region"), _("For what has no region of its own.")),
+        Setting("regions", _("Regions to collect"), _("Those alone, parted by commas; without any, all that the account has enabled.")),
+        Setting("collect", _("Collect"), _("`daily`: a worker enumerates the account once a day.")),
         Setting("endpoint_url", _("Endpoint"), _("Of a compatible cloud, such as https://s3.fr-par.scw.cloud.")),
     )
 }  # fmt: skip
@@ -291,7 +293,7 @@ def _judged(account: Account, judge: Judge) -> Judgement:
         exchanges=tuple(account.exchanges),
         principal=account.principal,
         missing=missing,
-        tools=_tools(),
+        tools=tools(),
     )
 
 
@@ -330,7 +332,8 @@ def _loader() -> "Loader":
 
 
 @cache
-def _tools() -> dict[str, str]:
+def tools() -> dict[str, str]:
+    """Versions of what asks."""
     import boto3  # noqa: PLC0415 - heavy
     import botocore  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Each call that a verifier may make, and the IAM action that allows it: the policy that a customer grants is made from this.
+"""Each call that a verifier or the collector may make, and the IAM action that allows it: a customer's policy is made from this.
 
 Source: the Service Authorization Reference. All of it reads; nothing here can change anything.
 """
@@ -41,22 +41,25 @@ PREFIXES = {"accessanalyzer": "access-analyzer"}
 READ = {
     "accessanalyzer": ("list_analyzers",),
     "backup": ("get_backup_selection", "list_backup_plans", "list_backup_selections"),
-    "cloudtrail": ("describe_trails", "get_event_selectors", "get_insight_selectors", "get_trail_status", "list_trails"),
+    "cloudtrail": ("describe_trails", "get_event_selectors", "get_insight_selectors", "get_trail_status", "list_tags", "list_trails"),
     "config": ("describe_configuration_recorder_status",),
     "ec2": (
         "describe_addresses", "describe_flow_logs", "describe_images", "describe_instances", "describe_network_acls",
-        "describe_network_interfaces", "describe_route_tables", "describe_security_groups", "describe_snapshot_attribute",
-        "describe_snapshots", "describe_subnets", "describe_volumes", "describe_vpc_endpoints", "describe_vpcs",
+        "describe_network_interfaces", "describe_regions", "describe_route_tables", "describe_security_groups",
+        "describe_snapshot_attribute", "describe_snapshots", "describe_subnets", "describe_volumes", "describe_vpc_endpoints",
+        "describe_vpcs",
         "get_ebs_encryption_by_default", "get_instance_metadata_defaults", "get_snapshot_block_public_access_state",
     ),
     "guardduty": ("get_detector", "list_detectors", "list_findings"),
     "iam": (
-        "get_access_key_last_used", "get_account_password_policy", "get_account_summary", "get_group_policy", "get_login_profile",
-        "get_policy", "get_policy_version", "get_role", "get_role_policy", "get_user_policy", "list_access_keys",
-        "list_attached_role_policies", "list_attached_user_policies", "list_entities_for_policy", "list_mfa_devices",
-        "list_saml_providers", "list_user_policies", "list_virtual_mfa_devices",
+        "get_access_key_last_used", "get_account_authorization_details", "get_account_password_policy", "get_account_summary",
+        "get_group_policy", "get_login_profile", "get_policy", "get_policy_version", "get_role", "get_role_policy", "get_user",
+        "get_user_policy", "list_access_keys", "list_attached_group_policies", "list_attached_role_policies",
+        "list_attached_user_policies", "list_entities_for_policy", "list_group_policies", "list_groups_for_user",
+        "list_mfa_devices", "list_policies", "list_policy_tags", "list_role_policies", "list_saml_providers", "list_user_policies",
+        "list_virtual_mfa_devices",
     ),
-    "kms": ("describe_key", "get_key_policy", "get_key_rotation_status"),
+    "kms": ("describe_key", "get_key_policy", "get_key_rotation_status", "list_keys", "list_resource_tags"),
     "rds": (
         "describe_certificates", "describe_db_cluster_parameters", "describe_db_cluster_snapshot_attributes",
         "describe_db_cluster_snapshots", "describe_db_clusters", "describe_db_engine_versions",
@@ -66,12 +69,12 @@ READ = {
     "s3": (
         "get_bucket_acl", "get_bucket_encryption", "get_bucket_lifecycle_configuration", "get_bucket_location", "get_bucket_logging",
         "get_bucket_notification_configuration", "get_bucket_ownership_controls", "get_bucket_policy", "get_bucket_replication",
-        "get_bucket_versioning", "get_object_lock_configuration", "get_public_access_block", "list_buckets",
+        "get_bucket_tagging", "get_bucket_versioning", "get_object_lock_configuration", "get_public_access_block", "list_buckets",
     ),
     "s3control": ("get_public_access_block",),
     "securityhub": ("describe_hub", "get_enabled_standards", "list_enabled_products_for_import"),
-    "sns": ("get_topic_attributes",),
-    "sqs": ("get_queue_attributes", "get_queue_url"),
+    "sns": ("get_topic_attributes", "list_tags_for_resource", "list_topics"),
+    "sqs": ("get_queue_attributes", "get_queue_url", "list_queue_tags", "list_queues"),
     "ssm": ("describe_instance_information",),
     "sts": ("get_caller_identity",),
 }  # fmt: skip

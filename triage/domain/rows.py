@@ -40,7 +40,7 @@ def rows(findings: Iterable[Finding], *, at: datetime) -> Iterator[dict[str, Any
                 "presence": finding.presence,
                 "severity": Severity(finding.severity).name.lower(),
                 "check": finding.check_ref.key,
-                "title": str(finding.check_ref),
+                "title": finding.check_ref.title or finding.check_ref.key,
                 "asset": finding.asset.uid,
                 "account": finding.account.uid,
                 "region": finding.region,

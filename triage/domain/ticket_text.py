@@ -142,8 +142,8 @@ def _title(findings: Sequence[Finding], disclosure: str) -> str:
     if disclosure == Disclosure.LINK:
         return f"CSPM {worst}" + (" " + _("and %(n)s more") % {"n": len(findings) - 1} if len(findings) > 1 else "")
     if disclosure == Disclosure.MINIMAL:
-        return _cut(f"[{Severity(worst.severity).label}] {worst.check_ref.title or worst.check_ref.key} – {worst}")
-    about = worst.check_ref.title or worst.check_ref.key
+        return _cut(f"[{Severity(worst.severity).label}] {worst.check_ref} – {worst}")
+    about = str(worst.check_ref)
     where = worst.asset.name or worst.asset.uid
     if len(findings) > 1:
         where = _("%(asset)s and %(n)s more") % {"asset": where, "n": len(findings) - 1}
@@ -164,7 +164,7 @@ def _body(findings: Sequence[Finding], due: datetime | None, disclosure: str) ->
     if disclosure == Disclosure.MINIMAL:
         facts = [(_("Severity"), str(Severity(worst.severity).label)), (_("Due"), _when(due) if due else _("no due date"))]
         lines = "\n".join(f"- **{name}**: {value}" for name, value in facts)
-        return f"{lines}\n\n{_flat(worst.check_ref.title)}\n\n{names}\n\n{then}"
+        return f"{lines}\n\n{_flat(str(worst.check_ref))}\n\n{names}\n\n{then}"
     account = worst.account
     facts = [
         (_("Account"), f"{_flat(account.name)} ({_code(account.uid)})" if account.name else _code(account.uid)),
@@ -224,10 +224,10 @@ def _explanation(check: Check) -> list[str]:
     """What is wrong, why it matters, and how it is fixed: as far as the scanner says it."""
     parts = []
     if check.description:
-        parts.append(f"## {_('What is wrong')}\n\n{_prose(check.description)}")
+        parts.append(f"## {_('What is wrong')}\n\n{_prose(check.said_description)}")
     if check.risk:
-        parts.append(f"## {_('Risk')}\n\n{_prose(check.risk)}")
-    steps = [_prose(check.remediation)] if check.remediation else []
+        parts.append(f"## {_('Risk')}\n\n{_prose(check.said_risk)}")
+    steps = [_prose(check.said_remediation)] if check.remediation else []
     steps += [
         f"### {name}\n\n{_block(code)}"
         for name, code in (

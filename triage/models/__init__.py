@@ -2,7 +2,7 @@
 
 from triage.models.account import Account, Criticality, Environment
 from triage.models.application import Application, DataClass, Vulnerability
-from triage.models.asset import Asset, AssetSearch, AssetTags, Exposure, TagSet
+from triage.models.asset import Asset, AssetFacts, AssetSearch, AssetTags, Exposure, TagSet
 from triage.models.bundle import Bundle
 from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenInterval
 from triage.models.check import Check, CheckControl, Control
@@ -41,6 +41,7 @@ __all__ = [
     "ApiToken",
     "Application",
     "Asset",
+    "AssetFacts",
     "AssetSearch",
     "AssetTags",
     "Bundle",

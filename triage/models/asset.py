@@ -84,6 +84,26 @@ class AssetTags(models.Model):
         constraints = (models.CheckConstraint(condition=models.Q(since__lte=models.F("until")), name="asset_tags_in_order"),)
 
 
+class AssetFacts(models.Model):
+    """What a collector read of an asset. `facts`: by name, as `ports.Fact` declares them; one that could not be read is not there.
+
+    `since`: when they were first read so; rows that say the same again are not written, and the newest complete scope of the
+    scanner `cspm` says when they were last confirmed. `region`: '' of what has none. `tags_read`: its tags were read as well, so
+    that a report without tags takes none away. What was not there any more has no row.
+    """
+
+    asset = models.OneToOneField(Asset, models.PROTECT, primary_key=True, db_constraint=False, related_name="collected")
+    account = models.ForeignKey(Account, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    kind = models.CharField(max_length=40)
+    region = models.CharField(max_length=200, blank=True)
+    facts = models.JSONField()
+    tags_read = models.BooleanField()
+    since = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=["kind", "account"], name="assetfacts_kind"),)
+
+
 class AssetSearch(models.Model):
     """The words of an asset's name and uid. Written by the worker after an import: it costs more than the import itself."""
 

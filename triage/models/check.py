@@ -4,6 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
+from django.utils.translation import get_language
 
 from triage.models.severity import Severity
 
@@ -25,7 +26,7 @@ class Check(models.Model):
     """`severity`: as the scanner last said. `digest`: of the description, to see a change. `threat`: points for a CVE in its key
     that is exploited or likely to be (domain.risk).
     `override`: the severity that its findings have here, whatever the scanner says, and why. `runbook`, `guard`: addresses of how to
-    fix it here, and of the rule that would have prevented it. `words`: for text search.
+    fix it here, and of the rule that would have prevented it. `words`: for text search. `translations`: texts by language and name.
     """
 
     scanner = models.CharField(max_length=80)
@@ -43,6 +44,7 @@ class Check(models.Model):
     categories = ArrayField(models.TextField(), default=list, blank=True)
     weaknesses = ArrayField(models.TextField(), default=list, blank=True)
     references = ArrayField(models.TextField(), default=list, blank=True)
+    translations = models.JSONField(default=dict, db_default={})
     exposes = models.BooleanField(default=False)
     threat = models.SmallIntegerField(db_default=0)
     override = models.SmallIntegerField(choices=Severity, null=True)
@@ -60,7 +62,33 @@ class Check(models.Model):
         indexes = (GinIndex(fields=["words"], name="check_words"), GinIndex(fields=["categories"], name="check_categories"))
 
     def __str__(self) -> str:
-        return self.title or self.key
+        return self.said_title or self.key
+
+    @property
+    def language(self) -> str:
+        """Of its texts as they are shown: the one that is active, if it is said in that; else English, which scanners speak."""
+        active = (get_language() or "en")[:2]
+        return active if active in self.translations else "en"
+
+    @property
+    def said_title(self) -> str:
+        return self._said("title")
+
+    @property
+    def said_description(self) -> str:
+        return self._said("description")
+
+    @property
+    def said_risk(self) -> str:
+        return self._said("risk")
+
+    @property
+    def said_remediation(self) -> str:
+        return self._said("remediation")
+
+    def _said(self, name: str) -> str:
+        """The text in the language that is active; as the scanner says it where that is not translated."""
+        return str(self.translations.get(self.language, {}).get(name) or getattr(self, name))
 
 
 class CheckControl(models.Model):

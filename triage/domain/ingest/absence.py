@@ -11,13 +11,14 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import lifecycle
 from triage.domain.audit import Recording
-from triage.domain.ingest import copying, known
+from triage.domain.ingest import asset_facts, copying, known
 from triage.domain.ingest.cloud import CloudMerge, is_covered
 from triage.domain.ingest.records import Records
 from triage.domain.ingest.settlement import Settled, sight, write
 from triage.domain.interning import digest
+from triage.domain.search.lookups import among
 from triage.domain.sets import chunks
-from triage.models import CheckSet, Grade, ScanScope
+from triage.models import CheckSet, Finding, Grade, ScanScope
 from triage.ports import Text
 
 MOST_WAITING = 4 << 20  # bytes of fingerprints that are copied at once
@@ -32,9 +33,11 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
     """The whole report is read: write what it says of known findings, and judge those that no row named.
 
     `complete`: as the importer declared, None if not. Without a PASS row a report is one of failures alone and proves nothing by
-    absence; declared complete, no guard doubts it. Inside a recording.
+    absence; declared complete, no guard doubts it; and a run that declares what it covered is complete in that. Inside a recording.
     """
     merge.close()
+    if complete is None and merge.run.covered is not None:
+        complete = True
     scan, at = merge.scan, merge.at
     covering = merge.run.conclusive and merge.run.reports_passes and complete is not False
     covering = covering and (merge.tally.passed > 0 or complete is True)
@@ -57,6 +60,7 @@ def settle(merge: CloudMerge, *, log: Recording, complete: bool | None) -> Settl
             done.notes.append(Text(DOUBTFUL, {"count": len(absent)}))
         else:
             done.unreported = len(lifecycle.vanish(absent, at=at))
+            _forget_facts(merge)
     log.because()
     if not covering:
         sight([*merge.changes.sighted, *merge.seen], at=at)
@@ -106,7 +110,10 @@ def _absent(merge: CloudMerge) -> list[int]:
         if not held & known.GONE_OR_UNREPORTED
         and held & known.STATUS_MASK != known.VERIFIED
         and held >> known.ID_SHIFT not in merge.seen
+        and held >> known.ID_SHIFT not in merge.undecided
     ]
+    if merge.run.covered is not None:
+        return _absent_from(merge, left)
     covered = {
         (ground.account.id, region) for ground in merge.grounds.values() for region in {*ground.regions, ""} if ground.regions
     }
@@ -129,6 +136,34 @@ def _absent(merge: CloudMerge) -> list[int]:
     return absent
 
 
+def _absent_from(merge: CloudMerge, left: list[int]) -> list[int]:
+    """Of the findings that no row named those that lie in what the run says that it covered."""
+    covered = {
+        (merge.grounds[scope.account].account.id, merge.catalogue.checks[check].id, region)
+        for scope in merge.run.covered or ()
+        for check, _severity in scope.checks
+        for region in scope.regions
+    }
+    newer = {ground.account.id: ground.newer for ground in merge.grounds.values() if ground.newer}
+    absent: list[int] = []
+    for ids in chunks(left):
+        rows = Finding.objects.filter(among("pk", ids)).values_list("pk", "account", "check_ref", "region")
+        absent += [
+            number
+            for number, account, check, region in rows
+            if (account, check, region) in covered and not is_covered(newer.get(account, ()), check, region)
+        ]
+    return absent
+
+
+def _forget_facts(merge: CloudMerge) -> None:
+    for scope in merge.run.covered or ():
+        ground = merge.grounds[scope.account]
+        if not ground.newer:
+            seen = merge.collected.get(ground.account.id, set())
+            asset_facts.forget(account=ground.account.id, kind=scope.kind, regions=scope.regions, seen=seen)
+
+
 def _is_doubtful(merge: CloudMerge, absent: int) -> bool:
     """More is missing than was found again: a report of one resource looks like that, an estate that was cleaned up rarely does."""
     again = merge.tally.unchanged + len(merge.passing) + len(merge.changes.regressed) + len(merge.changes.back)
@@ -136,30 +171,47 @@ def _is_doubtful(merge: CloudMerge, absent: int) -> bool:
 
 
 def _write_scopes(merge: CloudMerge, *, scan: int, at: datetime, complete: bool) -> None:
-    grounds = {ground.account.id: ground for ground in merge.grounds.values() if ground.regions}
-    if not grounds:
+    scopes = _looked_at(merge)
+    if not scopes:
         return
-    checks = sorted(merge.checks_seen)
-    check_set, _made = CheckSet.objects.get_or_create(digest=digest(checks), defaults={"checks": checks})
+    grounds = {ground.account.id: ground for ground in merge.grounds.values()}
     # The fingerprints of older scans are of no use any more.
-    stale = ScanScope.objects.filter(scanner=merge.run.scanner, account__in=grounds, records__isnull=False)
+    accounts = {account for account, _regions in scopes}
+    stale = ScanScope.objects.filter(scanner=merge.run.scanner, account__in=accounts, records__isnull=False)
     stale.update(records=None)
     # By COPY: in a statement's text the fingerprints would be twice as long, and of all rows they are the longest.
-    scopes = copying.Copier("triage_scanscope", SCOPE_COLUMNS)
-    same = copying.big(scan) + copying.text(merge.run.scanner) + copying.big(check_set.pk) + copying.boolean(complete)
-    same += copying.moment(at)
+    copier = copying.Copier("triage_scanscope", SCOPE_COLUMNS)
+    numbers: dict[tuple[int, ...], int] = {}
     waiting = 0
-    for account, ground in grounds.items():
-        regions = sorted(ground.regions - {""})
+    for (account, regions), checks in scopes.items():
+        if checks not in numbers:
+            numbers[checks] = CheckSet.objects.get_or_create(digest=digest(list(checks)), defaults={"checks": list(checks)})[0].pk
+        same = copying.big(scan) + copying.text(merge.run.scanner) + copying.big(numbers[checks]) + copying.boolean(complete)
+        same += copying.moment(at)
+        ground = grounds[account]
         records, ground.records = ground.records.packed(regions), Records()
-        scopes.rows.append(
-            same + copying.big(account) + copying.texts(regions) + (copying.blob(records) if records else copying.NULL)
+        copier.rows.append(
+            same + copying.big(account) + copying.texts(list(regions)) + (copying.blob(records) if records else copying.NULL)
         )
         waiting += len(records)
         if waiting > MOST_WAITING:
-            scopes.flush()
+            copier.flush()
             waiting = 0
-    scopes.flush()
+    copier.flush()
+
+
+def _looked_at(merge: CloudMerge) -> dict[tuple[int, tuple[str, ...]], tuple[int, ...]]:
+    """Checks by account and regions: as the run declares them, else all that its rows name in all places that they name."""
+    if merge.run.covered is None:
+        seen = tuple(sorted(merge.checks_seen))
+        return {
+            (ground.account.id, tuple(sorted(ground.regions - {""}))): seen for ground in merge.grounds.values() if ground.regions
+        }
+    found: dict[tuple[int, tuple[str, ...]], set[int]] = {}
+    for scope in merge.run.covered:
+        place = (merge.grounds[scope.account].account.id, tuple(sorted({*scope.regions} - {""})))
+        found.setdefault(place, set()).update(merge.catalogue.checks[check].id for check, _severity in scope.checks)
+    return {place: tuple(sorted(checks)) for place, checks in found.items() if checks}
 
 
 def _expose(merge: CloudMerge, *, changed: list[int]) -> None:

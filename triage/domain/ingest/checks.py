@@ -26,14 +26,14 @@ _TEXTS = (
 _LISTS = ("categories", "weaknesses", "references")
 _TYPES = {
     "key": "text", **dict.fromkeys(_TEXTS, "text"), **dict.fromkeys(_LISTS, "text[]"), "severity": "smallint", "exposes": "boolean",
-    "digest": "text",
+    "digest": "text", "translations": "jsonb",
 }  # fmt: skip
 # Formats of one scanner say more or less of a check: what this one leaves out stays.
 _KEPT = [
     *(f"{name} = coalesce(nullif(excluded.{name}, ''), c.{name})" for name in _TEXTS),
     *(f'"{name}" = coalesce(nullif(excluded."{name}", \'{{}}\'), c."{name}")' for name in _LISTS),
 ]
-_ALSO = ("severity", "exposes", "digest", "updated_at", "words")
+_ALSO = ("severity", "exposes", "translations", "digest", "updated_at", "words")
 _NAMES = ", ".join(f'"{name}"' for name in _TYPES)
 _VALUES = ", ".join(f"decode(r.{name}, 'hex')" if name == "digest" else f'r."{name}"' for name in _TYPES)
 _DECLARED = ", ".join(f'"{name}" {kind}' for name, kind in _TYPES.items())
@@ -103,8 +103,17 @@ def _row(key: str, info: CheckInfo, severity: Severity) -> dict[str, object]:
         "weaknesses": [one_line(w) for w in info.weaknesses],
         "references": [one_line(r) for r in info.references],
         "exposes": info.exposes,
+        "translations": _translations(info),
         "digest": described(info, severity).hex(),
     }
+
+
+def _translations(info: CheckInfo) -> dict[str, dict[str, str]]:
+    """Texts by language and name."""
+    found: dict[str, dict[str, str]] = {}
+    for language, name, text in info.translations:
+        found.setdefault(one_line(language)[:5], {})[one_line(name)[:40]] = prose(text, LONGEST)
+    return found
 
 
 def described(info: CheckInfo, severity: Severity) -> bytes:
@@ -112,7 +121,7 @@ def described(info: CheckInfo, severity: Severity) -> bytes:
     return digest(
         info.title, info.service, int(severity), info.description, info.risk, info.remediation, info.remediation_url,
         info.remediation_cli, info.remediation_terraform, info.remediation_other, info.categories, info.weaknesses,
-        info.references, info.controls, info.exposes,
+        info.references, info.controls, info.exposes, *([info.translations] if info.translations else ()),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from triage.domain import estate
 from triage.domain.applications import highest
-from triage.domain.ingest import identity, known, records
+from triage.domain.ingest import asset_facts, identity, known, records
 from triage.domain.ingest.catalogue import Catalogue, KnownAccount, Tags
 from triage.domain.ingest.changes import Changes, Sink
 from triage.domain.ingest.checks import KnownCheck
@@ -24,7 +24,7 @@ from triage.domain.sets import chunks
 from triage.models import Finding, Status
 from triage.ports import AccountInfo, Observation, Run, Unchanged, Verdict
 
-FAIL, PASS = Verdict.FAIL, Verdict.PASS
+FAIL, PASS, UNKNOWN = Verdict.FAIL, Verdict.PASS, Verdict.UNKNOWN
 WORTH_A_COPY = 10_000  # rows: each COPY runs the audit triggers, and on most days there is little new
 
 
@@ -94,11 +94,15 @@ class CloudMerge:
         self._failing: set[bytes] = set()
         self._asked: dict[bytes, int] = {}  # findings that a MANUAL row of this report named
         self._assets: dict[bytes, int] = {}  # as `known.assets` has them; −number once a row said what the asset looks like
+        self.undecided: set[int] = set()  # numbers of findings that the run could not judge
+        self.collected: dict[int, set[int]] = {}  # assets by account whose facts the report has
+        self._untagged: set[int] = set()  # assets whose tags the collector could not read
         self._writer = Writer(scan=scan, at=at)
 
     def take(self, chunk: list[Observation], unchanged: list[Unchanged]) -> None:
         """Merge some thousands of records, in the report's order, and write what is new once it is much."""
-        self._prepare(chunk, {record[3] for record in unchanged})
+        declared = {covered.account for covered in self.run.covered or ()}
+        self._prepare(chunk, {record[3] for record in unchanged} | declared)
         self._again(unchanged)
         rows = self._rows(chunk)
         self._meet_assets(rows)
@@ -110,10 +114,14 @@ class CloudMerge:
                 number, said = self._pass(row), records.PASSES
             elif verdict is FAIL:
                 number, said = self._fail(row), records.FAILS
+            elif verdict is UNKNOWN:
+                self._undecided(row)
+                continue
             else:
                 number, said = self._manual(row), records.ASKS
             if number is not None and row.observation.fingerprint:
                 self._record(row, number, said)
+        self._keep_facts(rows)
         self._writer.flush(least=WORTH_A_COPY)
         self.single_asset = self.single_asset and not unchanged and len({row.observation.asset for row in rows}) < 2
 
@@ -166,7 +174,10 @@ class CloudMerge:
         infos = ({observation.account for observation in chunk} | accounts) - self.grounds.keys()
         if infos:
             self._enter(infos)
-        self.catalogue.meet_checks({observation.check: observation.severity for observation in chunk})
+        checks = {observation.check: observation.severity for observation in chunk}
+        self.catalogue.meet_checks(
+            checks | {check: severity for covered in self.run.covered or () for check, severity in covered.checks}
+        )
         wanted: set[tuple[Ground, Tags, str]] = set()
         reads_asset = self.catalogue.chain.reads_asset
         for observation in chunk:
@@ -276,7 +287,8 @@ class CloudMerge:
             row.asset = self._writer.asset(row.observation, row.check, row.facts, row.asset_key, appearance)
         else:
             self._tell(row, held & known.LOOKS_MASK, appearance)
-        if not row.observation.tags:
+        told = row.observation.collected
+        if not row.observation.tags and (told is None or told.tags is None):
             self._bare[row.asset] = -1 if held is None else held & known.LOOKS_MASK
         self._assets[row.asset_key] = -row.asset
 
@@ -288,8 +300,15 @@ class CloudMerge:
             self.changes.assets[row.asset] = (row.facts, row.observation, appearance)
 
     def _keep_tags(self) -> None:
-        """An asset whose rows that were read have no tags keeps them, if a record that has tags came again as it was."""
+        """An asset whose rows that were read have no tags keeps them, if a record that has tags came again as it was.
+
+        So it does if a collector has read its tags, which reports leave out, or could not read them now.
+        """
         bare = [number for number in self._bare if number in self.changes.assets]
+        for number in self._untagged.intersection(bare) | asset_facts.tagged(bare):
+            self.changes.assets.pop(number)
+            self._bare.pop(number)
+        bare = [number for number in bare if number in self._bare]
         for chunk in chunks(bare):
             asked = {-number: number for number in chunk}
             asked |= dict(Finding.objects.filter(among("asset", chunk)).order_by().values_list("pk", "asset"))
@@ -344,6 +363,29 @@ class CloudMerge:
         self._say(row.observation, held >> known.ID_SHIFT, "passed" if held & known.STATUS_MASK == known.VERIFIED else "fixed")
         return held >> known.ID_SHIFT
 
+    def _undecided(self, row: Row) -> None:
+        """Nobody knows now: what was known of it stays, and that it is not named as failing says nothing."""
+        self._asset(row)
+        held = self.known.get(row.identify()) if row.met else None
+        if held is not None:
+            self.undecided.add(held >> known.ID_SHIFT)
+        self._say(row.observation, held >> known.ID_SHIFT if held is not None else None, "unknown")
+
+    def _keep_facts(self, rows: Iterable[Row]) -> None:
+        """The facts of assets that the chunk names first; each row of an asset carries them."""
+        kept = []
+        for row in rows:
+            read = row.observation.collected
+            if read is None:
+                continue
+            seen = self.collected.setdefault(row.facts.account, set())
+            if row.asset not in seen:
+                seen.add(row.asset)
+                kept.append((row.asset, row.facts.account, row.home, read))
+                if read.tags is None:
+                    self._untagged.add(row.asset)
+        asset_facts.keep(kept, at=self.at)
+
     def _manual(self, row: Row) -> int | None:
         observation = row.observation
         self.tally.manual += 1
@@ -385,7 +427,8 @@ class CloudMerge:
 
     def _late(self, observation: Observation) -> None:
         self.tally.late += 1
-        self.tally.count(records.CODES[observation.verdict], 1, muted=observation.muted)
+        if observation.verdict is not UNKNOWN:
+            self.tally.count(records.CODES[observation.verdict], 1, muted=observation.muted)
         self._say(observation, None, "late")
 
     def _repeat(self, observation: Observation) -> None:

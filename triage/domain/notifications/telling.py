@@ -238,7 +238,7 @@ def _title(batch: Batch, count: int) -> str:
 def _new_title(batch: Batch, count: int) -> str:
     check = Check.objects.filter(pk=batch.told[0].content.get("check")).first()
     alone = len({row.thread for row in batch.told}) == 1
-    named = (check.title or check.key) if check and alone else _("new and urgent")
+    named = str(check) if check and alone else _("new and urgent")
     return f"[{Severity(max(row.severity for row in batch.told)).label}] {named}" + (f" × {count}" if count > 1 else "")
 
 
@@ -277,7 +277,7 @@ def _row(finding: Finding, told: Told, disclosure: str, recipient: Recipient) ->
     url = f"{settings.BASE_URL.rstrip('/')}/findings/{finding}"
     if disclosure == Disclosure.LINK:
         return Row(str(finding), url, "")
-    parts = [str(Severity(finding.severity).label), finding.check_ref.title or finding.check_ref.key]
+    parts = [str(Severity(finding.severity).label), str(finding.check_ref)]
     if disclosure == Disclosure.FULL:
         parts.append(f"{finding.asset.name or finding.asset.uid} ({finding.account.name or finding.account.uid})")
     if told.subject in (Subject.BREACH, Subject.DUE) and told.content.get("due"):

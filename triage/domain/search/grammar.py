@@ -1,7 +1,11 @@
-"""The grammar of queries (LALR, so that time grows with length alone), with limits that no text can get around."""
+"""The grammar of queries (LALR, so that time grows with length alone), with limits that no text can get around.
+
+Queries for findings and conditions on facts are two languages of one grammar: they differ in what a field and an operator look like
+and in what reads them.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.utils.translation import gettext_noop as _
@@ -34,7 +38,7 @@ def _terminal(pattern: str) -> str:
     return "/" + pattern.replace("/", r"\/") + "/"
 
 
-GRAMMAR = rf"""
+_GRAMMAR = rf"""
 start: any?
 any: all (_OR all)*
 all: _one (_AND? _one)*
@@ -47,18 +51,27 @@ words: WORD | QUOTED
 _AND.5: /(?:{KEYWORDS["AND"]}){ENDED}/i
 _OR.5: /(?:{KEYWORDS["OR"]}){ENDED}/i
 _NOT.5: /(?:{KEYWORDS["NOT"]}){ENDED}|-(?=[^\s)])/i
-FIELD.4: {_terminal(FIELD)}
 _COMMA.3: ","
 QUOTED.2: {_terminal(QUOTED)}s
-OPERATOR.2: /:?(?:>=|<=|>|<)|!=|=|:/
 BARE: {_terminal(BARE)}
 WORD: {_terminal(WORD)}
 %ignore /\s+/
 """
 
 
+SIGNS = r":?(?:>=|<=|>|<)|!=|=|:"
+
+# The name, the operator, the values and where they stand, where all of it stands.
+ClauseReader = Callable[[str, str, Sequence[tuple[str, Span]], Span], Node]
+WordsReader = Callable[[str, Span], Node]
+
+
 class _Reader(Transformer[Token, Any]):
     """Called by the parser from the inside out: no tree is walked, so that no depth can overflow the stack."""
+
+    def __init__(self, clause: ClauseReader, words: WordsReader) -> None:
+        super().__init__()
+        self._clause, self._words = clause, words
 
     def start(self, children: list[Node]) -> Query:
         return Query(children[0] if children else None)
@@ -76,7 +89,7 @@ class _Reader(Transformer[Token, Any]):
     def clause(self, name: Token, operator: Token, *values: Token) -> Node:
         last = values[-1]
         span = Span(_start(name), _start(last) + len(last) - _start(name))
-        return reading.clause(str(name), str(operator), [(str(value), _span(value)) for value in values], span)
+        return self._clause(str(name), str(operator), [(str(value), _span(value)) for value in values], span)
 
     @v_args(inline=True)
     def value(self, token: Token) -> Token:
@@ -84,14 +97,31 @@ class _Reader(Transformer[Token, Any]):
 
     @v_args(inline=True)
     def words(self, token: Token) -> Node:
-        return reading.free_text(str(token), _span(token))
+        return self._words(str(token), _span(token))
 
 
-_LARK = Lark(GRAMMAR, parser="lalr", lexer="contextual", transformer=_Reader(), maybe_placeholders=False)
+class Language:
+    """The grammar with what its leaves look like, as regular expressions, and who reads them. They raise QueryError."""
+
+    def __init__(self, *, field: str, operator: str, clause: ClauseReader, words: WordsReader) -> None:
+        grammar = f"{_GRAMMAR}FIELD.4: {_terminal(field)}\nOPERATOR.2: {_terminal(operator)}\n"
+        reader = _Reader(clause, words)
+        self._lark = Lark(grammar, parser="lalr", lexer="contextual", transformer=reader, maybe_placeholders=False)
+
+    def parse(self, text: str) -> Query:
+        """The query that this text writes. Raises QueryError, and nothing else, whatever the text."""
+        return _parsed(self._lark, text)
+
+
+_FINDINGS = Language(field=FIELD, operator=SIGNS, clause=reading.clause, words=reading.free_text)
 
 
 def parse(text: str) -> Query:
-    """The query that this text writes. Raises QueryError, and nothing else, whatever the text."""
+    """The query for findings that this text writes. Raises QueryError, and nothing else, whatever the text."""
+    return _FINDINGS.parse(text)
+
+
+def _parsed(lark: Lark, text: str) -> Query:
     if len(text) > MAX_LENGTH:
         raise QueryError(
             _("The query is longer than %(most)s characters."),
@@ -99,7 +129,7 @@ def parse(text: str) -> Query:
             length=len(text) - MAX_LENGTH,
             most=MAX_LENGTH,
         )
-    parser = _LARK.parse_interactive(text)
+    parser = lark.parse_interactive(text)
     limits = _Limits()
     try:
         for token in parser.iter_parse():

@@ -36,7 +36,7 @@ def unquoted(text: str) -> tuple[str, bool, bool]:
 def free_text(text: str, span: Span) -> Words:
     """Words to search for."""
     inner, exact, _star = unquoted(text)
-    return Words(_sane(inner if exact else text, span), exact, span)
+    return Words(sane(inner if exact else text, span), exact, span)
 
 
 def clause(name: str, operator: str, values: Sequence[tuple[str, Span]], span: Span) -> Node:
@@ -60,7 +60,7 @@ def clause(name: str, operator: str, values: Sequence[tuple[str, Span]], span: S
         )  # fmt: skip
     read = _READERS[field.kind]
     made = Clause(
-        field.name, meant, tuple(_value(field, meant, text, where, read) for text, where in values), _sane(key, span), span
+        field.name, meant, tuple(_value(field, meant, text, where, read) for text, where in values), sane(key, span), span
     )
     return negated(made) if unequal else made
 
@@ -87,7 +87,7 @@ def _field(name: str, span: Span) -> tuple[Field, str]:
 
 def _value(field: Field, operator: Operator, raw: str, span: Span, read: "Reader") -> Value:
     text, quoted, star = unquoted(raw)
-    _sane(text, span)
+    sane(text, span)
     if not quoted and not star and (choice := field.choice(text)):
         if operator in (Operator.IS, Operator.EQUALS) or field.kind is Kind.RANKED:
             return Value(choice.name, span=span)
@@ -205,7 +205,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _sane(text: str, span: Span) -> str:
+def sane(text: str, span: Span) -> str:
+    """The text, if it can be kept and shown. Raises QueryError."""
     if len(text) > MAX_VALUE or _UNPRINTABLE.search(text):
         message = (
             _("This value is longer than %(most)s characters.")

@@ -25,7 +25,7 @@ class QueryError(TriageError):
 
 
 class Operator(StrEnum):
-    """How a field is compared. `!=` is no operator: it is the negation of IS."""
+    """How a field is compared. `!=` is no operator: it is the negation of IS. The words are for facts alone (`domain.custom_checks`)."""
 
     IS = ":"
     EQUALS = "="
@@ -33,6 +33,9 @@ class Operator(StrEnum):
     AT_LEAST = ">="
     LESS = "<"
     AT_MOST = "<="
+    CONTAINS = "contains"
+    ALLOWS = "allows"
+    MATCHES = "matches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,8 @@ def _written(node: Node) -> str:
         case Words(text, exact):
             return quoted(text) if exact or not _is_word(text) else text
         case Clause(name, operator, values, key):
-            return f"{_written_field(name, key)}{operator}{','.join(_written_item(value) for value in values)}"
+            sign = f" {operator} " if operator.isalpha() else operator
+            return f"{_written_field(name, key)}{sign}{','.join(_written_item(value) for value in values)}"
 
 
 def _is_word(text: str) -> bool:

@@ -13,6 +13,7 @@ from triage import plugins
 from triage.domain import queries, search
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
+from triage.domain.custom_checks import verifying as custom
 from triage.domain.errors import Invalid, NotFound
 from triage.domain.locking import NO_FINDING
 from triage.domain.sets import CHUNK, chunks
@@ -27,8 +28,10 @@ ON CONFLICT DO NOTHING
 
 
 def fitting(scanner: str, check: str) -> str | None:
-    """The name of the verifier that answers this check, None if none does."""
-    return answers().get((scanner, check))
+    """The name of the verifier that answers this check, None if none does. A check of one's own is judged as it is written."""
+    if custom.answers(scanner, check):
+        return custom.NAME
+    return answers().get((scanner, check)) or (custom.NAME if custom.might_answer(scanner) else None)
 
 
 @cache
@@ -39,7 +42,8 @@ def answers() -> dict[tuple[str, str], str]:
 
 def answered_checks() -> frozenset[int]:
     """Numbers of the checks that a verifier answers."""
-    rows = Check.objects.filter(key__in={key for _scanner, key in answers()}).values_list("pk", "scanner", "key")
+    keys = {key for _scanner, key in answers()} | custom.standing()[0].keys()
+    rows = Check.objects.filter(key__in=keys).values_list("pk", "scanner", "key")
     return frozenset(number for number, scanner, key in rows if fitting(scanner, key))
 
 

@@ -1,21 +1,32 @@
-"""`cspm checks`: the catalogue, and what this house says of a check."""
+"""`cspm checks`: the catalogue, what this house says of a check, and checks of one's own: what they can ask, what they would find."""
 
 import json
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext, gettext_lazy, gettext_noop
 from django.utils.translation import gettext as _
 
 from triage.domain import check_catalogue
+from triage.domain.access import Right
 from triage.domain.check_catalogue import Saying
 from triage.domain.configuration.sla import SEVERITIES
+from triage.domain.custom_checks import files, kinds, language, trying
+from triage.domain.custom_checks.language import TYPES
 from triage.management.base import USAGE, TriageCommand, shown
+from triage.management.check_files import told
 from triage.models import Check, Severity
+from triage.ports import Verdict
+
+VERDICTS = {Verdict.FAIL: gettext_noop("fails"), Verdict.PASS: gettext_noop("passes"), Verdict.UNKNOWN: gettext_noop("unknown")}
 
 
 class Command(TriageCommand):
-    help = gettext_lazy("Checks with their findings and noise; give one another severity, a runbook, a guard.")
+    help = gettext_lazy(
+        "Checks with their findings and noise; give one another severity, a runbook, a guard; try checks of your own."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.verbs(parser)
@@ -29,7 +40,12 @@ class Command(TriageCommand):
         said.add_argument("--reason", default="", help=_("why another severity"))
         said.add_argument("--runbook", metavar="URL", help=_("how to fix it here"))
         said.add_argument("--guard", metavar="URL", help=_("the rule that would have prevented it"))
-        for verb in (listed, said):
+        tried = verbs.add_parser("try", help=_("what check files would find in the facts that are kept; nothing is changed"))
+        tried.add_argument("files", nargs="*", metavar="FILE", help=_("YAML; by default those of this installation"))
+        tried.add_argument("--all", action="store_true", help=_("also the assets that pass"))
+        known = verbs.add_parser("facts", help=_("kinds of assets, and the facts that a check can ask for"))
+        known.add_argument("kind", nargs="?", metavar="KIND")
+        for verb in (listed, said, tried, known):
             verb.add_argument("--json", action="store_true", help=_("one JSON object a line"))
             self.add_role(verb)
 
@@ -71,6 +87,56 @@ class Command(TriageCommand):
             self.stdout.write(json.dumps({"check": row.key, **{name: getattr(row, name) for name in check_catalogue.FIELDS}}))
         else:
             self.say(gettext("Saved; the findings of the check follow."))
+
+    def _try(self, options: dict[str, Any]) -> None:
+        with told(self):
+            checks = files.load(Path(name) for name in options["files"]) if options["files"] else files.active()
+        counts: Counter[tuple[str, Verdict]] = Counter()
+        for tried in trying.attempt(checks=checks, actor=self.actor(options), at=self.at()):
+            counts[tried.check.id, tried.verdict] += 1
+            if tried.verdict is Verdict.PASS and not options["all"]:
+                continue
+            if options["json"]:
+                line = {
+                    "check": tried.check.id, "verdict": tried.verdict, "account": tried.account, "asset": tried.uid, "name": tried.name,
+                    "severity": tried.check.severity.name.lower(), "facts": tried.said,
+                }  # fmt: skip
+                self.stdout.write(json.dumps(line, ensure_ascii=False))
+            else:
+                self.say(f"{gettext(VERDICTS[tried.verdict])}  {tried.check.id}  {tried.uid}  {tried.said}")
+        if not options["json"]:
+            for check in checks:
+                said = {verdict.value: counts[check.id, verdict] for verdict in VERDICTS}
+                self.say(f"{check.id}: " + gettext("%(fail)s fail, %(pass)s pass, %(unknown)s unknown") % said)
+            if not counts:
+                self.say(gettext("There are no facts of these kinds yet: `cspm collect` gathers them."))
+
+    def _facts(self, options: dict[str, Any]) -> None:
+        self.actor(options).demand(Right.VIEW)
+        chosen = [options["kind"]] if options["kind"] else list(kinds.kinds())
+        for name in chosen:
+            language.check_kind(name)
+        if options["json"]:
+            for name in chosen:
+                facts = [
+                    {"name": fact.name, "type": fact.type, "description": gettext(fact.description)}
+                    for fact in kinds.facts_of(name).values()
+                ]
+                line = {"kind": name, "label": gettext(kinds.kinds()[name].label), "facts": facts}
+                self.stdout.write(json.dumps(line, ensure_ascii=False))
+        elif options["kind"]:
+            self.table(
+                [gettext("fact"), gettext("type"), gettext("what it is"), gettext("an example")],
+                [
+                    [fact.name, gettext(TYPES[fact.type]), gettext(fact.description), language.example(fact)]
+                    for fact in kinds.facts_of(options["kind"]).values()
+                ],
+            )
+        else:
+            self.table(
+                [gettext("kind"), gettext("what it is"), gettext("facts")],
+                [[name, gettext(kinds.kinds()[name].label), str(len(kinds.facts_of(name)))] for name in chosen],
+            )
 
 
 def named(name: str) -> Check:

@@ -1,0 +1,1 @@
+from tests.cloud import cloud, cloud_server  # noqa: F401 - fixtures
