@@ -4,9 +4,11 @@ import base64
 import os
 import secrets
 import tempfile
+import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from cspm.embedded.cluster import SERVER_ID
 
@@ -38,6 +40,26 @@ def secret_key(base: Path) -> str:
 def encryption_keys(base: Path) -> list[str]:
     """Keys for secrets at rest (44 characters of base64 each), one a line, the first one is used for what is new. Drawn once."""
     return _drawn(base / "encryption_keys", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()).split()
+
+
+def commands(path: str) -> dict[str, dict[str, Any]]:
+    """Scanners to be run, by name: the tables of a TOML file, {} for no path. `argv` are words, no shell reads them.
+
+    Raises ValueError saying what is wrong with it.
+    """
+    if not path:
+        return {}
+    try:
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"CSPM_SCAN_COMMANDS, {path}: {error}") from None
+    for name, table in found.items():
+        argv = table.get("argv") if isinstance(table, dict) else None
+        if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
+            raise ValueError(f"CSPM_SCAN_COMMANDS, {path}: [{name}] needs argv, a list of words.")
+        if unknown := table.keys() - {"argv", "seconds", "exits", "env"}:
+            raise ValueError(f"CSPM_SCAN_COMMANDS, {path}: [{name}] knows no {min(unknown)}; argv, seconds, exits, env.")
+    return found
 
 
 def _drawn(path: Path, draw: Callable[[], str]) -> str:

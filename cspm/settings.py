@@ -46,6 +46,7 @@ PLUGIN_PACKAGES = {
     "parsers": ["integrations.parsers"],
     "tickets": ["integrations.tickets"],
     "notifiers": ["integrations.notifiers"],
+    "sources": ["integrations.sources"],
     "witnesses": ["integrations.witnesses"],
     "verifiers": ["integrations.verifiers"],
     "collectors": ["integrations.collectors"],
@@ -161,6 +162,11 @@ EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
 KEEP_EVIDENCE_DAYS = env.int("CSPM_KEEP_EVIDENCE_DAYS", default=0)
 KEEP_REPORTS_DAYS = env.int("CSPM_KEEP_REPORTS_DAYS", default=0)
 TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
+# Where reports are fetched from, and what is run to make them: said here alone, as whoever may name any folder or command has the
+# server. The commands are TOML, a table each: argv, and seconds, exits, env.
+SOURCE_FOLDERS = env.list("CSPM_SOURCE_FOLDERS", default=[]) or [str(paths.folder(CSPM_HOME, "inbox"))]
+SCAN_COMMANDS = paths.commands(env.str("CSPM_SCAN_COMMANDS", default=""))
+PROWLER = env.str("CSPM_PROWLER", default="")  # the Python of Prowler's own environment
 CHECKS_DIR = paths.folder(CSPM_HOME, "checks")  # checks of one's own, as YAML
 # What the ledger is called, and the key that signs it (base64 of 32 bytes); by default made and kept in CSPM_HOME/ledger.
 LEDGER_ORIGIN = env.str("CSPM_LEDGER_ORIGIN", default="")

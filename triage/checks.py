@@ -13,6 +13,7 @@ PARTS = {
     "notifiers": ("LABEL", "SETTINGS", "REPEATABLE", "probe", "send", "find"),
     "verifiers": ("LABEL", "CHECKS", "verify"),
     "collectors": ("LABEL", "PROVIDER", "KINDS", "collect", "look"),
+    "sources": ("LABEL", "MAKES", "SETTINGS", "probe", "offered", "fetch"),
     "witnesses": ("LABEL", "SETTINGS", "probe", "publish"),
     "directories": ("LABEL", "sniff", "read"),
 }

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from enum import IntEnum, StrEnum
+from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO, Protocol
 
 
@@ -691,6 +693,40 @@ class Witness(Protocol):
     def probe(self, options: Options, /) -> Iterator[Probe]: ...
 
     def publish(self, head: SealedHead, options: Options, /) -> str: ...
+
+
+# --- sources ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A report that a source has, or would make. `version` is another one as soon as its bytes may be others (an ETag, a time)."""
+
+    name: str
+    version: str
+    size: int | None = None
+
+
+class Source(Protocol):
+    """Where reports come from without anybody carrying them. A module in `integrations/sources/`.
+
+    `MAKES`: it has a scanner run (once for each `slot`, which is the moment that it was due for), instead of looking for what lies
+    there. `offered` yields what is complete. `fetch` writes the bytes to `into`, a new file in an empty folder of its own, and answers
+    with what is to be known of them; it may raise DeliveryError. Both may take hours, and `stop` is set when they have to end.
+
+    Beside the connection's own settings, its options hold `server`, what stands on the server alone (`folders`, `commands`,
+    `prowler`), and `reach`, the options of each account by provider and uid.
+    """
+
+    LABEL: str
+    MAKES: bool
+    SETTINGS: tuple[Setting, ...]
+
+    def probe(self, options: Options, /) -> Iterator[Probe]: ...
+
+    def offered(self, slot: str, options: Options, /) -> Iterator[Offered]: ...
+
+    def fetch(self, offered: Offered, into: Path, options: Options, stop: Event, /) -> Sequence[Text]: ...
 
 
 # --- directories --------------------------------------------------------------------------------------------------------------

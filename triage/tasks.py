@@ -25,6 +25,7 @@ from triage.domain import (
     outbox,
     retention,
     risk,
+    sources,
     tickets,
     verification,
 )
@@ -47,6 +48,7 @@ MINUTES = {
     "look_at_clocks": 1,
     "look_at_exceptions": 1,
     "seal": 1,
+    "look_at_sources": 1,
     "reconcile_tickets": 2,
     "tidy": 10,
     "look_for_drift": 60,
@@ -173,6 +175,8 @@ def sweep() -> None:
     at = alive()
     for scan_id in ingest.waiting(at=at)[:NUDGED]:
         nudge("run_import", scan_id)
+    for report_id in sources.waiting(at=at)[:NUDGED]:
+        nudge("fetch_report", report_id)
     for bundle_id in bundles.waiting(at)[:NUDGED]:
         nudge("make_bundle", bundle_id)
     policy.look_at_claims(at=at)
@@ -183,6 +187,22 @@ def sweep() -> None:
     if inbox.waiting():
         nudge("read_inbox")
     connections.look(at=at)
+
+
+def look_at_sources() -> None:
+    """See what the sources have that are due, and whether one is silent."""
+    if sources.look(at=now()):
+        for report_id in sources.waiting(at=now())[:NUDGED]:
+            nudge("fetch_report", report_id)
+
+
+def fetch_report(report_id: int) -> None:
+    """Fetch a report, which may take hours, and have it imported."""
+    fetched = sources.fetch(report_id, clock=alive)
+    if fetched.scan_id is not None:
+        nudge("run_import", fetched.scan_id)
+    for other in sources.waiting(at=now())[:1]:
+        nudge("fetch_report", other)
 
 
 def make_bundle(bundle_id: int) -> None:

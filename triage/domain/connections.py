@@ -19,10 +19,10 @@ from triage.domain import vault
 from triage.domain.access import Actor, Right, worker
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid, NotFound
-from triage.models import Alarm, Connection, Disclosure, OutboxMessage, Team
-from triage.ports import DeliveryError, Options, Probe, Setting, Text
+from triage.models import Account, Alarm, Connection, Disclosure, OutboxMessage, Team
+from triage.ports import DeliveryError, Limited, Options, Probe, Refused, Setting, Text
 
-KINDS = ("tickets", "notifiers", "witnesses")
+KINDS = ("tickets", "notifiers", "sources", "witnesses")
 DISCLOSING = ("tickets", "notifiers")  # what these say of findings is chosen; witnesses are told nothing of them
 State = Connection.State
 SENDING = (State.READY, State.BROKEN)  # a broken one is tried, one message at a time
@@ -32,6 +32,7 @@ ASKED_AGAIN = timedelta(minutes=15)  # whether a refused sign-in holds again
 LONGEST_VALUE = 4000
 GROUPS = (_("owner check account"), _("owner check"), _("owner asset"), _("finding"))
 EVERY = (_("always"), _("hourly"), _("daily"))
+INTERVALS = FIVE_MINUTES, HOURLY, DAILY, WEEKLY = (_("every 5 minutes"), _("hourly"), _("daily"), _("weekly"))
 # What each connection of a kind has beside its plugin's own settings.
 COMMON = {
     "tickets": (
@@ -39,6 +40,21 @@ COMMON = {
         Setting("group", _("Findings that share a ticket"), default=GROUPS[0], choices=GROUPS),
     ),
     "notifiers": (Setting("language", _("Language of the texts"), choices=("fr", "en")),),
+    "sources": (
+        Setting("every", _("How often"), default=FIVE_MINUTES, choices=INTERVALS),
+        Setting("hour", _("At what time"), _("Of a day, as 02:30; for daily and weekly ones."), default="02:00", seldom=True),
+        Setting("silence", _("Alarm after"), _("Hours without a report; 0 for never."), default="48"),
+        Setting("account", _("Account"), _("Where the reports name none."), seldom=True),
+        Setting(
+            "repository",
+            _("Repository"),
+            _("Of reports on code; what is found there can be verified by a new run."),
+            seldom=True,
+        ),
+        Setting("branch", _("Branch"), seldom=True),
+        Setting("category", _("Category"), _("Parts runs of one tool over one repository, such as “backend”."), seldom=True),
+        Setting("zone", _("Time zone"), _("Of times without one, such as Europe/Paris."), seldom=True),
+    ),
     "witnesses": (
         Setting("every", _("How often"), _("“always”: each signed head of the ledger."), default="hourly", choices=EVERY),
     ),
@@ -81,7 +97,20 @@ def options(connection: Connection, team: str = "") -> Options:
     given = {name: value for name, value in {**connection.options, **own}.items() if name != "teams"}
     opened = {name: vault.opened(kept, name=name) for name, kept in connection.secrets.items()}
     defaults = {setting.name: {} if setting.many else setting.default for setting in settings_of(connection)}
-    return {**defaults, "folder": str(settings.TICKETS_DIR), **given, **opened}
+    return {**defaults, "folder": str(settings.TICKETS_DIR), **given, **opened, **_of_the_server(connection)}
+
+
+def _of_the_server(connection: Connection) -> Options:
+    """What a source needs and nobody can configure: what the server alone says, and how accounts are reached."""
+    if connection.kind != "sources":
+        return {}
+    reach: dict[str, dict[str, Any]] = {}
+    for provider, uid, reached in (
+        Account.objects.exclude(options={}).filter(in_scope=True).values_list("provider", "uid", "options")
+    ):
+        reach.setdefault(provider, {})[uid] = reached
+    server = {"folders": settings.SOURCE_FOLDERS, "commands": settings.SCAN_COMMANDS, "prowler": settings.PROWLER}
+    return {"server": server, "reach": reach}
 
 
 def hidden(connection: Connection, text: str) -> str:
@@ -411,6 +440,17 @@ def resume(connection: Connection, *, at: datetime) -> None:
         state=OutboxMessage.State.PENDING, due_at=at, subject=""
     )
     resolve(connection, Alarm.Kind.UNCONFIGURED, at=at)
+
+
+def unread(connection: Connection, error: DeliveryError | Invalid, *, at: datetime) -> None:
+    """It could not be read over there, and what that says of the connection."""
+    said = hidden(connection, str(error))
+    if isinstance(error, Limited):
+        limited(connection, timedelta(seconds=error.retry_after or 60), at=at)
+    elif isinstance(error, Refused | Invalid):
+        refused(connection, said, at=at)
+    else:
+        failed(connection, said, at=at)
 
 
 def raise_alarm(connection: Connection, kind: Alarm.Kind, detail: str, *, at: datetime, subject: str = "") -> None:

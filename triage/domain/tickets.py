@@ -131,7 +131,7 @@ def mirror(*, at: datetime, clock: Callable[[], datetime], only: Collection[str]
             try:
                 states = _states(connection, batch)
             except (DeliveryError, Invalid) as error:
-                _note_unread(connection, error, at=clock())
+                connections.unread(connection, error, at=clock())
                 break
             connections.arrived(connection, at=clock())
             for ticket in batch:
@@ -169,16 +169,6 @@ def _states(connection: Connection, batch: Sequence[Ticket]) -> dict[str, Ticket
         except Exception:  # a plugin's bug with one ticket must not stop the others
             logger.exception("ticket %s cannot be read", ticket)
     return states
-
-
-def _note_unread(connection: Connection, error: Exception, *, at: datetime) -> None:
-    said = connections.hidden(connection, str(error))
-    if isinstance(error, Limited):
-        connections.limited(connection, timedelta(seconds=error.retry_after or 60), at=at)
-    elif isinstance(error, Refused | Invalid):
-        connections.refused(connection, said, at=at)
-    else:
-        connections.failed(connection, said, at=at)
 
 
 def follow(*, at: datetime) -> int:
@@ -318,7 +308,7 @@ def _taken_up_again(ticket: Ticket, findings: list[Finding], log: Recording, *, 
     named = {"ticket": str(ticket), "url": ticket.url, "connection": ticket.connection.name}
     log.note([finding.pk for finding in findings], "ticket taken up again", after=named)
     for finding in findings:
-        if verification.fitting(finding.check_ref.scanner, finding.check_ref.key):
+        if verification.fitting_for(finding):
             verification.request(finding=finding.pk, trigger=Verification.Trigger.TICKET, actor=access.worker(), at=at)
 
 

@@ -29,6 +29,7 @@ from triage.models.ownership import OwnerRule, OwnerTrail
 from triage.models.scan import CheckSet, CodeStream, Scan, ScanProgress, ScanScope, ScanState, ScanWarning
 from triage.models.severity import Severity
 from triage.models.sla import ClockEntry, ClockKind, Containment, SlaNotice, SlaPolicy, SlaTarget, SlaUnit, SlaVersion
+from triage.models.source import SourceLook, SourceReport
 from triage.models.team import Member, Team
 from triage.models.ticket import Ticket, TicketItem
 from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
@@ -107,6 +108,8 @@ __all__ = [
     "SlaTarget",
     "SlaUnit",
     "SlaVersion",
+    "SourceLook",
+    "SourceReport",
     "Status",
     "Subject",
     "TagSet",

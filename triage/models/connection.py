@@ -26,7 +26,7 @@ class Connection(models.Model):
         BROKEN = "broken", _("Not answering")
         OFF = "off", _("Switched off")
 
-    kind = models.CharField(max_length=20)  # tickets, notifiers, witnesses
+    kind = models.CharField(max_length=20)  # tickets, notifiers, sources, witnesses
     plugin = models.CharField(max_length=60)
     name = models.SlugField(max_length=80, unique=True)
     options = models.JSONField(default=dict)
@@ -57,6 +57,9 @@ class Alarm(models.Model):
         DEAD = "dead", _("Messages were given up")
         TWIN = "twin", _("Two tickets for one")
         UNREACHABLE = "unreachable", _("Somebody cannot be reached")
+        SILENT = "silent", _("Brings no reports")
+        UNREADABLE = "unreadable", _("Brings reports that cannot be read")
+        PARTIAL = "partial", _("May not see all of what it looks at")
         CONTESTED = "contested", _("Said to be fixed again and again")
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="alarms")

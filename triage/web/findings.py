@@ -189,7 +189,7 @@ def shown_of(request: PageRequest, found: Finding, *, next_page: str) -> dict[st
             if action.before == found.status and action.to in may and request.actor.may(may[action.to], team=found.team_id)
         ],
         "teams": Team.objects.filter(archived_at=None),
-        "can_verify": verification.fitting(found.check_ref.scanner, found.check_ref.key) is not None,
+        "can_verify": verification.fitting_for(found) is not None,
         "can_ticket": found.is_open,
         "can_except": found.is_open or found.status == Status.MANUAL,
     }

@@ -32,7 +32,7 @@ BUG = _(
 log = logging.getLogger(__name__)
 LEASE = timedelta(minutes=5)
 ATTEMPTS = 3
-DECLARABLE = frozenset({"complete", "zone", "mapping", "repository", "branch", "category", "account"})
+DECLARABLE = frozenset({"complete", "zone", "mapping", "repository", "branch", "category", "account", "run"})
 
 
 def receive(
@@ -41,7 +41,8 @@ def receive(
     """Keep a report and note that it waits for import. An `upload` is a path that nobody else needs: it is taken, not copied.
 
     `declared`: what the importer knows of its scope (`complete`, `repository`, `branch`, `category`, `account`), its time zone
-    (`zone`) and its columns (`mapping`). Raises Invalid for anything else in it, or when the report is larger than allowed.
+    (`zone`) and its columns (`mapping`). `run`: which of its runs made it, where each may write the same bytes as one before; else the
+    same bytes are imported once. Raises Invalid for anything else in it, or when the report is larger than allowed.
     """
     actor.demand(Right.IMPORT)
     said = _declaration(declared)

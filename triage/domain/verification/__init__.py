@@ -4,7 +4,7 @@
 and what was missing.
 """
 
-from triage.domain.verification.requesting import fitting, request, request_all
+from triage.domain.verification.requesting import fitting, fitting_for, request, request_all
 from triage.domain.verification.running import LIMIT, drain, run, waiting
 
-__all__ = ["LIMIT", "drain", "fitting", "request", "request_all", "run", "waiting"]
+__all__ = ["LIMIT", "drain", "fitting", "fitting_for", "request", "request_all", "run", "waiting"]

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from triage.domain import access
 from triage.domain.audit import Recording
 from triage.domain.sets import CHUNK
+from triage.domain.verification import rescanning
 from triage.domain.verification.requesting import answered_checks, queue, request_all
 from triage.models import Event, Finding, Grade, Status, Verification, VerificationPolicy, VerificationRun
 
@@ -37,8 +38,9 @@ def look_at_claims(*, at: datetime) -> int:
         return 0
     asked_since = Verification.objects.filter(finding=OuterRef("pk"), requested_at__gte=OuterRef("claimed_at"))
     claims = Finding.objects.filter(
-        ~Exists(asked_since), status=Status.FIX_CLAIMED, claimed_at__isnull=False, is_open=True, check_ref__in=answered_checks()
-    )
+        ~Exists(asked_since), Q(check_ref__in=answered_checks()) | Q(account__in=rescanning.places()), status=Status.FIX_CLAIMED,
+        claimed_at__isnull=False, is_open=True,
+    )  # fmt: skip
     found = list(claims.order_by("claimed_at").values_list("pk", flat=True)[:CHUNK])
     return queue(found, trigger=Trigger.CLAIM, actor=access.worker().name, at=at) if found else 0
 

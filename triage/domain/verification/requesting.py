@@ -17,6 +17,7 @@ from triage.domain.custom_checks import verifying as custom
 from triage.domain.errors import Invalid, NotFound
 from triage.domain.locking import NO_FINDING
 from triage.domain.sets import CHUNK, chunks
+from triage.domain.verification import rescanning
 from triage.models import Check, Finding, User, Verification, VerificationRun
 
 # What is on its way for another request stays there: the constraint of one verification at a time decides, whoever is first.
@@ -32,6 +33,13 @@ def fitting(scanner: str, check: str) -> str | None:
     if custom.answers(scanner, check):
         return custom.NAME
     return answers().get((scanner, check)) or (custom.NAME if custom.might_answer(scanner) else None)
+
+
+def fitting_for(finding: Finding, places: Collection[int] | None = None) -> str | None:
+    """As `fitting`: what verifies this finding. One in code is looked at by running its scanner again, where a source can (`places`)."""
+    check = finding.check_ref
+    again = rescanning.places() if places is None else places
+    return fitting(check.scanner, check.key) or (rescanning.NAME if finding.account_id in again else None)
 
 
 @cache
@@ -109,12 +117,12 @@ def _meant(query: str, actor: Actor, at: datetime) -> QuerySet[Finding]:
 
 def _sifted(run: VerificationRun, rows: QuerySet[Finding], teams: frozenset[int] | None) -> Iterator[int]:
     """Numbers of those that can become verifications; the others are counted on the run."""
-    answered = answered_checks()
-    found = rows.order_by("-score", "pk").values_list("pk", "team", "check_ref")
-    for number, team, check in found.iterator(chunk_size=CHUNK):
+    answered, scanned_again = answered_checks(), rescanning.places()
+    found = rows.order_by("-score", "pk").values_list("pk", "team", "check_ref", "account")
+    for number, team, check, account in found.iterator(chunk_size=CHUNK):
         if teams is not None and team not in teams:
             run.barred += 1
-        elif check not in answered:
+        elif check not in answered and account not in scanned_again:
             run.unanswered += 1
         else:
             yield number

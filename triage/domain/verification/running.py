@@ -17,7 +17,8 @@ from triage.domain.audit import recording
 from triage.domain.cleansing import clean
 from triage.domain.custom_checks import verifying as custom
 from triage.domain.locking import turn
-from triage.domain.verification.requesting import fitting
+from triage.domain.verification import rescanning
+from triage.domain.verification.requesting import fitting_for
 from triage.models import Finding, Grade, Verification, VerificationRun
 from triage.ports import Judgement, Outcome, Target, Text, Verifier
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 State = Verification.State
 LEASE = timedelta(minutes=10)
+SCANS = timedelta(hours=2)  # where a scanner is run again
 ATTEMPTS = 3
 BATCH = 50
 LIMIT = 100  # of one drain: then others have the worker, too
@@ -96,24 +98,22 @@ def _claim(which: Q, *, at: datetime) -> list[Verification]:
         first = rows.first()
         if first is None:
             return []
-        found, verifier = [first], _verifier_of(first)
+        places = rescanning.places()
+        found, verifier = [first], fitting_for(first.finding, places) or ""
         if not first.attempts and verifier:
             others = rows.filter(finding__account=first.finding.account_id, attempts=0).exclude(pk=first.pk)
-            found += [row for row in others[: BATCH - 1] if _verifier_of(row) == verifier]
+            found += [row for row in others[: BATCH - 1] if fitting_for(row.finding, places) == verifier]
         for row in found:
             row.verifier = verifier
-            row.state, row.started_at, row.lease_until, row.attempts = State.RUNNING, at, at + LEASE, row.attempts + 1
+            lease = SCANS if verifier == rescanning.NAME else LEASE
+            row.state, row.started_at, row.lease_until, row.attempts = State.RUNNING, at, at + lease, row.attempts + 1
         Verification.objects.bulk_update(found, ["verifier", "state", "started_at", "lease_until", "attempts"])
     return found
 
 
-def _verifier_of(row: Verification) -> str:
-    return fitting(row.finding.check_ref.scanner, row.finding.check_ref.key) or ""
-
-
 def _run(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> int:
     """How many were judged. Those that the lease has no time for, or that somebody interrupts, are given back."""
-    judgements, number = _ask(claimed, clock()), 0
+    judgements, number = _ask(claimed, clock), 0
     try:
         for number, row in enumerate(claimed):
             if number and row.lease_until is not None and clock() > row.lease_until - SPARE:
@@ -171,7 +171,7 @@ def _judge(finding: int, outcome: str, *, at: datetime) -> bool:
     return False
 
 
-def _ask(claimed: Sequence[Verification], at: datetime) -> Iterator[Judgement]:
+def _ask(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> Iterator[Judgement]:
     """A judgement for each, whatever the verifier does."""
     first = claimed[0]
     if first.attempts > ATTEMPTS:
@@ -179,8 +179,10 @@ def _ask(claimed: Sequence[Verification], at: datetime) -> Iterator[Judgement]:
     elif not first.verifier:
         said = {"check": first.finding.check_ref.key}
         yield Judgement(Outcome.CANNOT, Text(_("No verifier answers check %(check)s. The next scan that covers it will."), said))
+    elif first.verifier == rescanning.NAME:
+        yield from rescanning.verify([row.finding for row in claimed], clock=clock)
     else:
-        yield from _answered(first.verifier, [_target(row.finding) for row in claimed], at)
+        yield from _answered(first.verifier, [_target(row.finding) for row in claimed], clock())
 
 
 def _answered(name: str, targets: Sequence[Target], at: datetime) -> Iterator[Judgement]:
