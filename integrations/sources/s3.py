@@ -1,6 +1,7 @@
 """A prefix of an S3 bucket, or of a compatible cloud's, into which scanners write their reports."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
@@ -23,6 +24,7 @@ SETTINGS = (
     Setting("secret_key", _("Secret key"), secret=True, seldom=True),
 )
 BLOCK = 2**20
+PAGE = 1_000
 NEEDS = {"list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject"}
 
 
@@ -43,9 +45,8 @@ def offered(slot: str, options: Options, /) -> Iterator[Offered]:  # noqa: ARG00
     prefix, pattern, after = str(options.get("prefix") or ""), str(options.get("pattern") or "*"), ""
     found = []
     while True:
-        page = _call(
-            options, "list_objects_v2", Bucket=options["bucket"], Prefix=prefix, **({"ContinuationToken": after} if after else {})
-        )
+        wanted = {"Bucket": options["bucket"], "Prefix": prefix, "MaxKeys": PAGE}
+        page = _call(options, "list_objects_v2", **wanted, **({"ContinuationToken": after} if after else {}))
         found += page.get("Contents", ())
         after = page.get("NextContinuationToken", "")
         if not after:
@@ -58,7 +59,7 @@ def offered(slot: str, options: Options, /) -> Iterator[Offered]:  # noqa: ARG00
 def fetch(offered: Offered, into: Path, options: Options, stop: Event, /) -> Sequence[Text]:
     answer = _call(options, "get_object", Bucket=options["bucket"], Key=offered.name)
     try:
-        with into.open("xb") as file, answer["Body"] as body:
+        with into.open("xb") as file, closing(answer["Body"]) as body:
             for block in body.iter_chunks(BLOCK):
                 file.write(block)
                 if stop.is_set():

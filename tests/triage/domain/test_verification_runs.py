@@ -46,7 +46,7 @@ def asked(query=ALL, *, actor=TRIAGER, at=AT, **more):
 def test_asking_takes_as_many_statements_for_many_as_for_one(count, django_assert_num_queries):
     buckets(*(f"fixed-{number}" for number in range(count)))
 
-    with django_assert_num_queries(12):  # a chunk's one and eleven more
+    with django_assert_num_queries(13):  # a chunk's one and twelve more
         run = asked()
 
     assert run.total == count == Verification.objects.filter(run=run, state="queued").count()

@@ -37,9 +37,10 @@ def fitting(scanner: str, check: str) -> str | None:
 
 def fitting_for(finding: Finding, places: Collection[int] | None = None) -> str | None:
     """As `fitting`: what verifies this finding. One in code is looked at by running its scanner again, where a source can (`places`)."""
-    check = finding.check_ref
-    again = rescanning.places() if places is None else places
-    return fitting(check.scanner, check.key) or (rescanning.NAME if finding.account_id in again else None)
+    by_check = fitting(finding.check_ref.scanner, finding.check_ref.key)
+    if by_check or finding.account.provider != "code":
+        return by_check
+    return rescanning.NAME if finding.account_id in (rescanning.places() if places is None else places) else None
 
 
 @cache
@@ -80,7 +81,7 @@ def request_all(
     """Ask for the verification of all that the query means, or of these findings: one run. Raises NotAllowed, QueryError, Invalid.
 
     The worst first; `limit`: so many at most. What of it does not become a verification, the run counts by why. Days of the query begin
-    in the time zone of `at`. A statement for each 20,000 findings, and eleven more.
+    in the time zone of `at`. A statement for each 20,000 findings, and twelve more.
     """
     if not query.strip() and not findings:
         raise Invalid(_("Say which findings: a query, or their numbers."))

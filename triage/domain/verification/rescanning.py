@@ -9,7 +9,7 @@ from datetime import datetime
 from django.utils.translation import gettext_noop as _
 
 from triage.domain import connections, ingest, sources
-from triage.models import Account, Connection, Finding, Presence, Scan, ScanScope, ScanState, SourceReport
+from triage.models import Account, Connection, Finding, Presence, Scan, ScanScope, ScanState, SourceReport, Status
 from triage.ports import Exchange, Judgement, Outcome, Text
 
 NAME = "rescan"  # of this verifier, where others have the names of their files
@@ -64,10 +64,8 @@ def _judged(finding: Finding, scans: Sequence[Scan], brought: dict[int, SourceRe
     scan = scope.scan
     proof = (_exchange(finding, scan, brought[scan.pk], at),)
     tools = {scan.scanner: scan.version}
-    if now.presence != Presence.REPORTED:
+    if now.status == Status.VERIFIED or now.presence != Presence.REPORTED:
         return Judgement(Outcome.FIXED, Text(GONE_QUIET, {"scan": str(scan)}), proof, tools=tools)
-    if now.last_seen < scope.at:
-        return Judgement(Outcome.CANNOT, Text(NOT_COVERED, {"scan": str(scan)}))
     return Judgement(Outcome.FAILING, Text(FAILS, {"scan": str(scan)}), proof, tools=tools)
 
 
