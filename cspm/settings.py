@@ -219,6 +219,8 @@ SPECTACULAR_SETTINGS = {
         "Environment": "triage.models.Environment",
         "ImportState": "triage.models.ScanState",
         "VerificationState": "triage.models.Verification.State",
+        "SourceState": "triage.models.Connection.State",
+        "SourceReportState": "triage.models.SourceReport.State",
         "VerificationTrigger": "triage.models.Verification.Trigger",
     },
 }

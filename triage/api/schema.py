@@ -13,7 +13,7 @@ from triage.domain import tokens
 from triage.domain.ingest.summary import Summary
 from triage.domain.rows import SLA
 from triage.domain.search.pages import COUNTED, ORDERS
-from triage.models import Environment, Presence, ScanState, Severity, Status, Verification
+from triage.models import Connection, Environment, Presence, ScanState, Severity, SourceReport, Status, Verification
 from triage.ports import Outcome
 
 
@@ -119,6 +119,43 @@ OUTCOMES = {
     Outcome.FIXED: "the check passes, with evidence", Outcome.FAILING: "it still fails", Outcome.GONE: "the asset is not there any more",
     Outcome.DENIED: "`missing` was lacking", Outcome.ERROR: "no answer", Outcome.CANNOT: "nothing can answer this check",
 }  # fmt: skip
+
+
+class SourceReportRow(serializers.Serializer[Any]):
+    """A report that a source brought. (`import`: added below, as the word is Python's.)"""
+
+    name = serializers.CharField()
+    version = serializers.CharField(help_text="Another one as soon as its bytes may be others.")
+    state = serializers.ChoiceField(SourceReport.State.choices)
+    found_at = serializers.DateTimeField()
+    taken_at = serializers.DateTimeField(allow_null=True)
+    said = serializers.ListField(child=serializers.CharField(), help_text="What is to be known of it, or why it was not taken.")
+
+    def get_fields(self) -> dict[str, Any]:
+        return super().get_fields() | {"import": serializers.URLField(allow_null=True)}
+
+
+class SourceRow(serializers.Serializer[Any]):
+    """A source of reports."""
+
+    name = serializers.CharField()
+    plugin = serializers.CharField()
+    state = serializers.ChoiceField(Connection.State.choices)
+    last_report = serializers.DateTimeField(allow_null=True)
+    next = serializers.DateTimeField(allow_null=True, help_text="When it is looked at again.")
+    waiting = serializers.IntegerField(help_text="Reports that were found and not fetched yet.")
+    alarms = serializers.ListField(child=serializers.CharField())
+    reports = SourceReportRow(many=True, help_text="The newest.")
+
+
+class SourceList(serializers.Serializer[Any]):
+    sources = SourceRow(many=True)
+
+
+class SourceLook(SourceRow):
+    """As it is after the look."""
+
+    found = serializers.IntegerField(help_text="Reports that are new.")
 
 
 class VerificationLinks(serializers.Serializer[Any]):
@@ -347,6 +384,22 @@ READ_FINDING: dict[str, Any] = {
     ],
     "responses": _answers({200: FindingRow}, 404),
 }  # fmt: skip
+LIST_SOURCES: dict[str, Any] = {
+    "operation_id": "list_sources",
+    "summary": "Look at the sources",
+    "description": "Where reports come from by themselves, when each last brought one, and what is wrong.\n\nScope: `imports:read`.",
+    "parameters": [LANGUAGE],
+    "responses": _answers({200: SourceList}),
+}
+LOOK_AT_SOURCE: dict[str, Any] = {
+    "operation_id": "look_at_source",
+    "summary": "Look at a source now",
+    "description": "Whatever its interval. One that has a scanner run has it run. What is new is fetched and imported afterwards; asking "
+    "twice takes nothing in twice.\n\nScope: `imports:write`.",
+    "parameters": [OpenApiParameter("name", str, OpenApiParameter.PATH), LANGUAGE],
+    "request": None,
+    "responses": _answers({202: SourceLook}, 404, 422),
+}
 RETRY = OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[200], description="Seconds, while it goes on.")
 VERIFY_FINDING: dict[str, Any] = {
     "operation_id": "verify_finding",

@@ -4,7 +4,7 @@ from django.urls import path, re_path, register_converter
 from drf_spectacular.views import SpectacularYAMLAPIView
 from rest_framework.permissions import AllowAny
 
-from triage.api import docs, findings, imports, verifications, views
+from triage.api import docs, findings, imports, sources, verifications, views
 
 
 class Number:
@@ -53,6 +53,8 @@ urlpatterns = [
         verifications.FindingVerifications.as_view(),
         name="api-finding-verifications",
     ),
+    path("v1/sources", sources.Sources.as_view(), name="api-sources"),
+    path("v1/sources/<slug:name>/looks", sources.SourceLooks.as_view(), name="api-source-looks"),
     path("v1/verifications", verifications.Verifications.as_view(), name="api-verifications"),
     path("v1/verifications/<api_verification:number>", verifications.OneVerification.as_view(), name="api-verification"),
     path("v1/verification-runs/<api_run:number>", verifications.OneVerificationRun.as_view(), name="api-verification-run"),

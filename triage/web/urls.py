@@ -21,6 +21,7 @@ from triage.web import (
     scans,
     sign_in,
     sla,
+    sources,
     verifications,
 )  # fmt: skip
 
@@ -79,6 +80,8 @@ urlpatterns = [
     path("sla", sla.sla, name="sla"),
     path("sla/edit", sla.sla_edit, name="sla-edit"),
     path("scans", scans.scans, name="scans"),
+    path("sources", sources.source_list, name="sources"),
+    path("sources/<slug:name>/run", sources.source_run, name="source-run"),
     path("scans/<int:number>", scans.scan, name="scan"),
     path("scans/<int:number>/progress", scans.scan_progress, name="scan-progress"),
     path("scans/<int:number>/original", scans.scan_original, name="scan-original"),
