@@ -39,7 +39,6 @@ ATTEMPTS = 4
 AGAIN = timedelta(minutes=5)  # after the first failure; twice as long after each other
 FETCHES = 2  # at the same time, of all processes; of scanners that run here one alone
 AT_ONCE = 1_000  # of what was found, so many are noted at a look: an old bucket comes in piece by piece
-BUG = _("The source failed: %(error)s. The service's log says more.")
 GIVEN_UP = _("It was tried %(times)s times. %(said)s")
 
 
