@@ -1,6 +1,7 @@
 """What is kept. One file for one noun; reads chain on querysets, verbs live in `triage.domain`."""
 
 from triage.models.account import Account, Criticality, Environment
+from triage.models.act import Act, ActItem
 from triage.models.application import Application, DataClass, Vulnerability
 from triage.models.asset import Asset, AssetFacts, AssetSearch, AssetTags, Exposure, TagSet
 from triage.models.bundle import Bundle
@@ -38,6 +39,8 @@ from triage.models.verification import Evidence, Hold, Verification, Verificatio
 __all__ = [
     "TO_FIX",
     "Account",
+    "Act",
+    "ActItem",
     "Alarm",
     "ApiToken",
     "Application",

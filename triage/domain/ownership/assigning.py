@@ -43,7 +43,7 @@ def assign(
         clocks.seen([current.pk], at=at)
         wanted = team.pk if team else None
         if not current.pinned or current.team_id != wanted:
-            _write(current, _by_hand(team), pinned=True, at=at)
+            _write(current, by_hand(team), pinned=True, at=at)
     current.refresh_from_db()
     return current
 
@@ -82,7 +82,8 @@ def team_named(slug: str) -> Team:
     return team
 
 
-def _by_hand(team: Team | None) -> Resolution:
+def by_hand(team: Team | None) -> Resolution:
+    """What is said of a finding that a person gave to this team, or took from its own."""
     params: Mapping[str, str] = {"team": team.slug} if team else {}
     why = Text(HAND_DECIDED if team else HAND_TOOK, params)
     return resolution(team.pk if team else None, [Step(None, HAND, BY_HAND, Result.MATCHED, why)])
