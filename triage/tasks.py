@@ -14,6 +14,7 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from triage.domain import (
+    acts,
     bundles,
     check_catalogue,
     connections,
@@ -179,6 +180,8 @@ def sweep() -> None:
         nudge("fetch_report", report_id)
     for bundle_id in bundles.waiting(at)[:NUDGED]:
         nudge("make_bundle", bundle_id)
+    for act_id in acts.waiting(at=at)[:NUDGED]:
+        nudge("do_act", act_id)
     policy.look_at_claims(at=at)
     if verification.waiting(at):
         nudge("verify_waiting")
@@ -208,6 +211,13 @@ def fetch_report(report_id: int) -> None:
 def make_bundle(bundle_id: int) -> None:
     """Write a bundle that an auditor ordered."""
     bundles.make(bundle=bundle_id, clock=alive)
+
+
+def do_act(act_id: int) -> None:
+    """Do what somebody asked for to many findings, with the rights that person has now."""
+    acts.run(act_id, clock=alive)
+    nudge("look_at_claims")
+    nudge("follow_tickets")
 
 
 def seal() -> None:

@@ -13,13 +13,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import check_catalogue, lifecycle, queries, risk, tickets, verification
+from triage.domain import acts, check_catalogue, lifecycle, queries, risk, tickets, verification
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.exceptions import registering
-from triage.domain.ownership import assigning
 from triage.domain.sla import clocks, explaining
-from triage.models import Containment, Finding, Status, Team, Verification
+from triage.models import Act, Containment, Finding, Status, Team, Verification
+from triage.web.acts import tell
 from triage.web.days import end_of
 from triage.web.filters import open_of
 from triage.web.middleware import status_code
@@ -62,12 +62,14 @@ def finding(request: PageRequest, number: int) -> HttpResponse:
 def finding_status(request: PageRequest, number: int) -> HttpResponse:
     """Fields: `to`, `version`."""
 
-    def act() -> str:
+    def act() -> Act:
         to = request.POST.get("to", "")
-        moved = lifecycle.move(finding=number, to=to, actor=request.actor, at=now(), version=_version(request))
+        moved = acts.one(
+            verb=Act.Verb.MOVE, params={"to": to}, finding=number, actor=request.actor, at=now(), version=_version(request)
+        )
         if to == Status.FIX_CLAIMED:
             nudge("look_at_claims")
-        return gettext("%(finding)s: %(status)s") % {"finding": moved, "status": moved.get_status_display()}
+        return moved
 
     return _done(request, number, act)
 
@@ -77,16 +79,12 @@ def finding_status(request: PageRequest, number: int) -> HttpResponse:
 def finding_owner(request: PageRequest, number: int) -> HttpResponse:
     """Fields: `team` (a slug, or `-` for nobody) and `reason`, or `release`; and `version`."""
 
-    def act() -> str:
-        said: dict[str, Any] = {
-            "finding": number, "actor": request.actor, "at": now(), "reason": request.POST.get("reason", ""), "version": _version(request)
-        }  # fmt: skip
-        if "release" in request.POST:
-            moved = assigning.release(**said)
-        else:
-            slug = request.POST.get("team", "")
-            moved = assigning.assign(**said, team=None if slug == "-" else assigning.team_named(slug))
-        return gettext("%(finding)s: %(owner)s") % {"finding": moved, "owner": moved.team or gettext("Nobody")}
+    def act() -> Act:
+        verb = Act.Verb.RELEASE if "release" in request.POST else Act.Verb.ASSIGN
+        return acts.one(
+            verb=verb, params={} if verb == Act.Verb.RELEASE else {"team": request.POST.get("team", "")}, finding=number,
+            actor=request.actor, at=now(), reason=request.POST.get("reason", ""), version=_version(request),
+        )  # fmt: skip
 
     return _done(request, number, act)
 
@@ -141,10 +139,14 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
     return _done(request, number, act)
 
 
-def _done(request: PageRequest, number: int, act: Callable[[], str]) -> HttpResponse:
+def _done(request: PageRequest, number: int, act: Callable[[], str | Act]) -> HttpResponse:
     """Do it, and back to where the form stood; or the finding as it is now, and why it was not done."""
     try:
-        messages.success(request, act())
+        done = act()
+        if isinstance(done, Act):
+            tell(request, done)
+        else:
+            messages.success(request, done)
     except TriageError as error:
         return _page(request, queries.finding(number), error=error)
     return redirect(back_to(request, reverse("finding", args=[number])))

@@ -38,6 +38,7 @@ def queue(request: PageRequest) -> HttpResponse:
     shown: dict[str, Any] = {
         "at": at, "here": reverse("queue"), "q": text, "default": text == DEFAULT, "order": order,
         "views": [(label, link(query), query == text) for label, query in VIEWS],
+        "may_act": request.actor.teams_with(Right.CLAIM) != frozenset(),
         "may_verify": request.actor.teams_with(Right.VERIFY) != frozenset(),
         "orders": [(label, link(text, order=name), name == order) for name, label in ORDERS.items()],
     }  # fmt: skip

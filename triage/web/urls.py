@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from triage.web import (
     accounts,
+    acts,
     audit,
     bundles,
     checks,
@@ -41,6 +42,11 @@ class FindingNumber:
 register_converter(FindingNumber, "finding")
 
 urlpatterns = [
+    path("acts", acts.act_list, name="acts"),
+    path("acts/new", acts.act_new, name="act-new"),
+    path("acts/<int:number>", acts.act_page, name="act"),
+    path("acts/<int:number>/undo", acts.act_undo, name="act-undo"),
+    path("acts/<int:number>/csv", acts.act_csv, name="act-csv"),
     path("", queue.queue, name="home"),
     path("triage", queue.queue, name="queue"),
     path("unowned", queue.unowned, name="unowned"),

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import lifecycle, sla
 from triage.domain.access import Actor, Right
-from triage.domain.errors import Invalid
+from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.ownership import assigning
 from triage.domain.ownership.chain import Chain
 from triage.domain.ownership.trails import trail_ids
@@ -125,7 +125,7 @@ _RELEASE = Doing(("team", "trail", "pinned"), _release_refusal, _release)
 def _move(to: str) -> Doing:
     before = {status: edges[to] for status, edges in lifecycle.BY_PEOPLE.items() if to in edges}
     if not before:
-        raise Invalid(_("Nobody moves a finding to “%(status)s” by hand."), status=to[:40])
+        raise NotAllowed(_("Nobody moves a finding to “%(status)s” by hand."), status=to[:40])
 
     def refusal(now: Standing, actor: Actor) -> Text | None:
         if now.status == to:

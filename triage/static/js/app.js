@@ -37,7 +37,8 @@ async function copyFrom(button) {
 function expireToasts() {
   for (const toast of document.querySelectorAll(".toast:not(.error):not([data-timed])")) {
     toast.dataset.timed = "";
-    setTimeout(() => toast.remove(), 8000);
+    // Time enough to take back what was done.
+    setTimeout(() => toast.remove(), toast.dataset.act ? 30000 : 8000);
   }
 }
 expireToasts();
@@ -89,6 +90,100 @@ document.addEventListener("click", (event) => {
   preview(row);
 });
 
+/* --- Choosing rows, and what is done to them --- */
+
+const picks = () => [...document.querySelectorAll("[data-pick]")];
+const selection = () => document.getElementById("selection");
+
+function showPicked() {
+  const form = selection();
+  if (!form) return;
+  const all = picks();
+  const picked = all.filter((box) => box.checked);
+  for (const box of all) box.closest("[data-row]").classList.toggle("chosen", box.checked);
+  const whole = form.querySelector("[data-all]").checked;
+  form.classList.toggle("on", picked.length > 0 || whole);
+  form.querySelector("[data-picked]").textContent = whole ? "" : picked.length;
+  const every = form.querySelector("[data-pick-all]");
+  every.checked = picked.length === all.length;
+  every.indeterminate = picked.length > 0 && picked.length < all.length;
+}
+
+let lastPick = null;
+document.addEventListener("click", (event) => {
+  const box = event.target.closest("[data-pick]");
+  if (box && event.shiftKey && lastPick?.isConnected) {
+    const all = picks();
+    const [from, to] = [all.indexOf(lastPick), all.indexOf(box)].sort((a, b) => a - b);
+    for (const between of all.slice(from, to + 1)) between.checked = box.checked;
+  }
+  if (box) lastPick = box;
+  if (event.target.matches("[data-pick-all]")) for (const each of picks()) each.checked = event.target.checked;
+  if (event.target.closest("[data-sheet-close]")) event.target.closest("dialog").close();
+});
+document.addEventListener("change", (event) => { if (event.target.matches("[data-pick], [data-pick-all], [data-all]")) showPicked(); });
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id !== "act-body") return;
+  const sheet = document.getElementById("act-sheet");
+  if (!sheet.open) sheet.showModal();
+  sheet.querySelector("[autofocus], #act .button.main")?.focus();
+});
+showPicked(); // a browser that goes back remembers the boxes
+
+function pick(row, on) {
+  const box = row?.querySelector("[data-pick]");
+  if (!box) return;
+  box.checked = on ?? !box.checked;
+  lastPick = box;
+  showPicked();
+}
+
+function unpick() {
+  const form = selection();
+  if (!form?.classList.contains("on")) return false;
+  for (const box of picks()) box.checked = false;
+  form.querySelector("[data-all]").checked = false;
+  showPicked();
+  return true;
+}
+
+/* What is chosen, or else the row that one stands on. */
+function ask(verb) {
+  const form = selection();
+  if (!form) return;
+  stood = current();
+  if (!form.classList.contains("on")) pick(stood, true);
+  if (form.classList.contains("on")) form.querySelector(`button[value="${verb}"]`).click();
+}
+
+/* At once and without a sheet: what is harmless, or can be taken back. */
+function quick(verb) {
+  const form = document.getElementById("quick");
+  if (!form) return;
+  if (selection().classList.contains("on")) { ask(verb); return; }
+  const box = current()?.querySelector("[data-pick]");
+  if (!box) return;
+  remember();
+  form.elements.verb.value = verb;
+  const chosen = document.createElement("input");
+  chosen.type = "hidden"; chosen.name = "f"; chosen.value = box.value;
+  form.append(chosen);
+  form.submit();
+}
+
+/* After a form the page is a new one: the focus goes back to the row, or to the one that took its place. */
+let stood = null;
+function remember() {
+  const at = rows().indexOf(current() ?? stood);
+  if (at >= 0) sessionStorage.setItem("row", JSON.stringify([location.pathname, at]));
+}
+addEventListener("submit", (event) => { if (event.target.closest("#preview, #act, .toast")) remember(); });
+{
+  const [path, at] = JSON.parse(sessionStorage.getItem("row") ?? "[]");
+  sessionStorage.removeItem("row");
+  if (path === location.pathname) rows()[Math.min(at, rows().length - 1)]?.querySelector("[data-row-link]").focus();
+}
+
 /* --- Keys --- */
 
 function openShortcuts() {
@@ -108,9 +203,24 @@ function step(by) {
 
 let going = 0;
 const places = { t: "queue", s: "scans", i: "import" };
+const detail = (path) => {
+  const link = current()?.querySelector("[data-row-link]");
+  if (link) location.assign(link.href + path);
+};
 const keys = {
   j: () => step(1),
   k: () => step(-1),
+  J: () => { pick(current(), true); step(1); pick(current(), true); },
+  K: () => { pick(current(), true); step(-1); pick(current(), true); },
+  x: () => pick(current()),
+  a: () => ask("assign"),
+  s: () => ask("move"),
+  t: () => ask("ticket"),
+  1: () => quick("acknowledge"),
+  v: () => quick("verify"),
+  4: () => ask("except"),
+  e: () => detail("/evidence"),
+  z: () => document.querySelector("[data-undo]")?.click(),
   o: () => preview(current() ?? rows()[0]),
   "/": () => document.querySelector("[data-search]")?.focus(),
   "?": openShortcuts,
@@ -122,6 +232,7 @@ document.addEventListener("keydown", (event) => {
     const menu = document.querySelector("details[data-menu][open]");
     if (menu) { menu.open = false; menu.querySelector("summary").focus(); return; }
     if (document.activeElement?.matches("[data-search]")) { document.activeElement.blur(); return; }
+    if (!document.querySelector("dialog[open]") && unpick()) return;
     if (!document.querySelector("dialog[open]") && document.querySelector("#preview [data-finding]")) closePreview();
     return;
   }

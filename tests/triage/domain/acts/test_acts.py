@@ -88,7 +88,7 @@ def test_what_changed_since_it_was_looked_at_is_left_alone_and_said():
 )  # fmt: skip
 def test_what_means_nothing_is_refused_before_anything_is_written(verb, params, said):
     finding()
-    with pytest.raises((Invalid, NotFound), match=said):
+    with pytest.raises((Invalid, NotAllowed, NotFound), match=said):
         asked(verb, params, query="is:open")
     with pytest.raises(QueryError):
         asked("acknowledge", {}, query="is:(")
