@@ -194,7 +194,7 @@ def words(act: Act) -> str:
         return gettext("Nobody") if team == "-" else str(named or team)
     if act.verb == Verb.MOVE and to in Status.values:
         return str(Status(to).label)
-    return gettext(DONE.get(act.verb, act.verb))
+    return gettext(DONE.get(Verb(act.verb), act.verb))
 
 
 @require_safe

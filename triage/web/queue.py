@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -14,8 +15,9 @@ from triage.domain import queries, search
 from triage.domain.access import Right
 from triage.domain.ownership import unowned as orphanage
 from triage.domain.search import facets, pages
+from triage.domain.search import groups as grouping
 from triage.models import Finding
-from triage.web.filters import DEFAULT, PANELS, chips, holds, link, open_of, panel
+from triage.web.filters import DEFAULT, PANELS, chips, holds, link, open_of, panel, switched
 from triage.web.findings import shown_of
 from triage.web.requests import PageRequest, needs
 
@@ -25,26 +27,29 @@ VIEWS = (
     (_("Due soon"), "is:open is:due_soon"), (_("Without an owner"), "is:open is:unowned"),
     (_("Came back"), "is:open is:regressed"), (_("To be verified"), "status:fix_claimed"), (_("Was fixed"), "status:verified"),
 )  # fmt: skip
+GROUPINGS = {"": _("List"), "check": _("Check"), "asset": _("Asset"), "owner": _("Owner"), "account": _("Account")}
+GROUP_ROWS = 20  # of a group, before one goes to the whole of it
 ORDERS = {"": _("Risk"), "due": _("Due date"), "severity": _("Severity"), "newest": _("Newest")}
 
 
 @require_safe
 @needs(Right.VIEW)
 def queue(request: PageRequest) -> HttpResponse:
-    """The address is the state: `q` the query, `order`, `cursor` the page, `selected` what is shown beside the list."""
+    """The address is the state: `q` the query, `order`, `group`, `cursor` the page, `selected` what is shown beside the list."""
     at = localtime()
     text = request.GET.get("q", DEFAULT)
-    order = request.GET.get("order", "")
+    order, group = request.GET.get("order", ""), request.GET.get("group", "")
     shown: dict[str, Any] = {
         "at": at, "here": reverse("queue"), "q": text, "default": text == DEFAULT, "order": order,
-        "views": [(label, link(query), query == text) for label, query in VIEWS],
+        "views": [(label, link(query, group=group), query == text) for label, query in VIEWS], "group": group,
+        "groupings": [(label, link(text, order=order, group=name), name == group) for name, label in GROUPINGS.items()],
         "may_act": request.actor.teams_with(Right.CLAIM) != frozenset(),
         "may_verify": request.actor.teams_with(Right.VERIFY) != frozenset(),
         "orders": [(label, link(text, order=name), name == order) for name, label in ORDERS.items()],
     }  # fmt: skip
     try:
         query = search.parse(text)
-        shown |= _found(request, query, order=order, at=at)
+        shown |= _grouped(request, query, group, at=at) if group else _found(request, query, order=order, at=at)
     except search.QueryError as error:
         return render(request, "triage/findings/list.html", shown | _pointed(text, error), status=400)
     if (selected := request.GET.get("selected", "")).isdecimal():
@@ -73,6 +78,37 @@ def _found(request: PageRequest, query: search.Query, *, order: str, at: datetim
         "nothing_yet": nothing_yet,
         "unowned": holds(query, "is", "unowned") or holds(query, "team", "none"),
     }  # fmt: skip
+
+
+def _grouped(request: PageRequest, query: search.Query, group: str, *, at: datetime) -> dict[str, Any]:
+    """What fits, put together, and the filters beside it."""
+    asked: dict[str, Any] = {"at": at, "user": request.user.pk, "teams": queries.own_teams(request.user)}
+    field = "team" if group == "owner" else group
+    with queries.patience(SECONDS):
+        found = grouping.groups(query, by=group, **asked)
+        counted = facets.facets(query, **asked)
+    rows = []
+    for each in found.items:
+        text = switched(query, field, each.value).text()
+        rows.append({"group": each, "q": text, "href": link(text), "rows": f"{reverse('queue-rows')}?{urlencode({'q': text})}"})
+    return {
+        "found": found, "groups": rows, "chips": [(chip.label, link(chip.without, group=group)) for chip in chips(query)],
+        "facets": [panel(name, counted[name], query, link=lambda other: link(other.text(), group=group)) for name in PANELS],
+        "nothing_yet": not found.items and not Finding.objects.exists(),
+    }  # fmt: skip
+
+
+@require_safe
+@needs(Right.VIEW)
+def queue_rows(request: PageRequest) -> HttpResponse:
+    """The first rows of a group, for the place where it is opened. `q`."""
+    at = localtime()
+    asked: dict[str, Any] = {"at": at, "user": request.user.pk, "teams": queries.own_teams(request.user)}
+    text = request.GET.get("q", DEFAULT)
+    with queries.patience(SECONDS):
+        page = pages.page(search.findings(search.parse(text), **asked), size=GROUP_ROWS)
+    shown = {"page": page, "at": at, "href": link(text), "may_act": request.actor.teams_with(Right.CLAIM) != frozenset()}
+    return render(request, "triage/findings/_rows.html", shown)
 
 
 def _pointed(text: str, error: search.QueryError) -> dict[str, Any]:

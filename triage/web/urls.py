@@ -49,6 +49,7 @@ urlpatterns = [
     path("acts/<int:number>/csv", acts.act_csv, name="act-csv"),
     path("", queue.queue, name="home"),
     path("triage", queue.queue, name="queue"),
+    path("triage/rows", queue.queue_rows, name="queue-rows"),
     path("unowned", queue.unowned, name="unowned"),
     path("findings/<finding:number>", findings.finding, name="finding"),
     path("findings/<finding:number>/status", findings.finding_status, name="finding-status"),

@@ -1,0 +1,105 @@
+"""Findings of a query put together by check, asset, owner or account: how many of which severity, and what is due first."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q, QuerySet
+from django.utils.translation import gettext_noop as _
+
+from triage.domain.errors import Invalid
+from triage.domain.search.asking import NotCounted, Viewer
+from triage.domain.search.compiler import condition
+from triage.domain.search.lookups import among
+from triage.domain.search.tree import Query
+from triage.models import Account, Asset, Check, Counter, Finding, Severity, Team
+
+COUNTED = 10_000
+SIZE = 50
+# Column of a finding, model, and the field of a query that asks for one of them.
+BY: dict[str, tuple[str, Any, str]] = {
+    "check": ("check_ref", Check, "check"), "asset": ("asset", Asset, "asset"), "owner": ("team", Team, "team"),
+    "account": ("account", Account, "account"),
+}  # fmt: skip
+LEVELS = tuple(sorted(Severity, reverse=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`of`: the check, asset, team or account; None is nobody. `value`: as a query writes it. `due`: the earliest deadline."""
+
+    of: Any
+    value: str
+    n: int
+    severities: Sequence[tuple[Severity, int]]
+    score: int
+    due: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The gravest first, at most SIZE. `counted`: of how many findings; `complete`: these are all that match."""
+
+    items: Sequence[Group]
+    counted: int
+    complete: bool
+    more: bool
+
+
+def groups(query: Query, *, by: str, at: datetime, user: int | None = None, teams: Collection[int] = frozenset()) -> Groups:
+    """Four statements. Of more than COUNTED matches, the gravest are counted, or those that come to hand where finding the gravest
+    would mean to look at all. Raises Invalid for another grouping, QueryError.
+    """
+    if by not in BY:
+        raise Invalid(_("Findings are put together by %(names)s."), names=", ".join(BY))
+    viewer = Viewer(at=at, user=user, teams=frozenset(teams))
+    rows = Finding.objects.filter(condition(query, viewer))
+    if _is_dense(query, viewer):
+        rows = rows.order_by("-score", "pk")
+    matches = list(rows.values_list("pk", flat=True)[: COUNTED + 1])
+    complete = len(matches) <= COUNTED
+    column, _model, _field = BY[by]
+    counted = _counted(Finding.objects.filter(among("pk", matches[:COUNTED])), column)
+    return Groups(_named(counted[:SIZE], by), min(len(matches), COUNTED), complete, len(counted) > SIZE)
+
+
+def _is_dense(query: Query, viewer: Viewer) -> bool:
+    """Whether matches are frequent along the index of the order: the counters know such queries."""
+    try:
+        condition(query, viewer, table=Counter)
+    except NotCounted:
+        return False
+    return True
+
+
+def _counted(rows: QuerySet[Finding], column: str) -> list[dict[str, Any]]:
+    levels = {f"s{level.value}": Count("pk", filter=Q(severity=level)) for level in LEVELS}
+    found = rows.order_by().values(column).annotate(n=Count("pk"), top=Max("score"), due=Min("due_at"), **levels)
+    return sorted(
+        found, key=lambda row: ([-row[f"s{level.value}"] for level in LEVELS[:2]], -row["top"], -row["n"], row[column] or 0)
+    )
+
+
+def _named(rows: Sequence[dict[str, Any]], by: str) -> list[Group]:
+    column, model, _field = BY[by]
+    found = model.objects.in_bulk([row[column] for row in rows if row[column] is not None])
+    return [
+        Group(
+            of=found.get(row[column]),
+            value=_value(found.get(row[column])),
+            n=row["n"],
+            severities=[(level, row[f"s{level.value}"]) for level in LEVELS if row[f"s{level.value}"]],
+            score=row["top"],
+            due=row["due"],
+        )
+        for row in rows
+    ]
+
+
+def _value(of: Any) -> str:
+    if isinstance(of, Check):
+        return of.key
+    if isinstance(of, Asset | Account):
+        return of.uid
+    return str(of.slug) if isinstance(of, Team) else "none"
