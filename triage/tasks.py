@@ -22,6 +22,7 @@ from triage.domain import (
     evidence,
     inbox,
     ingest,
+    installation,
     ledger,
     outbox,
     retention,
@@ -211,6 +212,13 @@ def fetch_report(report_id: int) -> None:
 def make_bundle(bundle_id: int) -> None:
     """Write a bundle that an auditor ordered."""
     bundles.make(bundle=bundle_id, clock=alive)
+
+
+def demonstrate() -> None:
+    """Bring the demonstration that somebody asked for on the first page."""
+    for _scan in installation.demonstrate(actor=worker(), at=now()):
+        alive()
+    tidy()
 
 
 def do_act(act_id: int) -> None:

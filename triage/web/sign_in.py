@@ -25,7 +25,7 @@ def sign_in(request: PageRequest) -> HttpResponse:
         return HttpResponse(headers={"HX-Refresh": "true"})
     if request.method == "GET":
         if signed_in(request):
-            return redirect("queue")
+            return redirect("home")
         return render(request, "triage/sign_in/form.html", {"next": request.GET.get("next", "")})
     email = request.POST.get("email", "")
     try:
@@ -34,7 +34,7 @@ def sign_in(request: PageRequest) -> HttpResponse:
         shown = {"error": error.text, "email": email, "next": request.POST.get("next", "")}
         return render(request, "triage/sign_in/form.html", shown, status=status_code(error))
     login(request, user)
-    return redirect(back_to(request, "queue"))
+    return redirect(back_to(request, "home"))
 
 
 @login_not_required
@@ -49,7 +49,7 @@ def sign_in_link(request: PageRequest, token: str) -> HttpResponse:
     except Invalid:
         return render(request, "triage/sign_in/link.html", {"token": token, "holds": False}, status=400)
     login(request, user)
-    return redirect("queue")
+    return redirect("home")
 
 
 @require_POST

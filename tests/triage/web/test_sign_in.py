@@ -35,7 +35,7 @@ def test_the_password_opens_the_page_that_was_asked_for(client, ana):
 def test_nobody_is_sent_to_another_site(client, ana, next_page):
     answer = client.post("/sign-in", {"email": "ana@example.com", "password": WORD, "next": next_page})
 
-    assert answer["Location"] == "/triage"
+    assert answer["Location"] == "/"
 
 
 def test_a_wrong_password_says_so_and_keeps_the_address(client, ana):

@@ -202,7 +202,6 @@ function step(by) {
 }
 
 let going = 0;
-const places = { t: "queue", s: "scans", i: "import" };
 const detail = (path) => {
   const link = current()?.querySelector("[data-row-link]");
   if (link) location.assign(link.href + path);
@@ -238,13 +237,49 @@ document.addEventListener("keydown", (event) => {
   }
   const typing = event.target.closest?.("input, textarea, select, [contenteditable], dialog[open]");
   if (typing || event.metaKey || event.ctrlKey || event.altKey || document.body.dataset.shortcuts === "off") return;
-  if (going && Date.now() - going < 1500 && places[event.key]) {
+  if (going && Date.now() - going < 1500) {
     going = 0;
-    document.querySelector(`[data-place="${places[event.key]}"]`)?.click();
-    return;
+    const place = /^[a-z]$/.test(event.key) && document.querySelector(`[data-place="${event.key}"]`);
+    if (place) { event.preventDefault(); place.click(); return; }
   }
   const act = keys[event.key];
   if (act) { event.preventDefault(); act(); }
+});
+
+/* --- The palette: every place, finding, asset and team by its name --- */
+
+function openPalette() {
+  const palette = document.getElementById("palette");
+  if (!palette || palette.open) return;
+  palette.showModal();
+  const field = palette.querySelector("input");
+  field.select();
+  if (!palette.querySelector("[role=option]")) field.dispatchEvent(new Event("search"));
+}
+
+function choose(by) {
+  const options = [...document.querySelectorAll("#palette [role=option]")];
+  if (!options.length) return;
+  const at = options.findIndex((option) => option.getAttribute("aria-selected") === "true");
+  const next = options[(at + by + options.length) % options.length];
+  for (const option of options) option.setAttribute("aria-selected", option === next);
+  next.scrollIntoView({ block: "nearest" });
+  document.querySelector("#palette input").setAttribute("aria-activedescendant", next.id);
+}
+
+document.addEventListener("keydown", (event) => {
+  if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === "k") { event.preventDefault(); openPalette(); return; }
+  if (!event.target.closest?.("#palette")) return;
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); choose(event.key === "ArrowDown" ? 1 : -1); }
+  if (event.key === "Enter") {
+    const chosen = document.querySelector('#palette [aria-selected="true"]');
+    if (chosen) { event.preventDefault(); chosen.click(); }
+  }
+});
+document.addEventListener("htmx:afterSwap", (event) => { if (event.detail.target.id === "palette-found") choose(1); });
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-palette-open]")) { event.preventDefault(); openPalette(); }
+  if (event.target.id === "palette") event.target.close(); // beside the box
 });
 
 /* --- The drop zone --- */

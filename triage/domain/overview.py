@@ -1,0 +1,233 @@
+"""How the estate stands, for whoever opens the day with it: what presses, how it moves, who carries it, what is broken."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.db.models import Count, Min, Q, QuerySet, Sum
+
+from triage.domain import calendars, connections, search
+from triage.domain.access import Actor, Right
+from triage.domain.sla import reporting
+from triage.models import (
+    TO_FIX,
+    Alarm,
+    CalendarVersion,
+    Connection,
+    Counter,
+    DailyCount,
+    ExceptionState,
+    Finding,
+    OwnerRule,
+    Presence,
+    RiskException,
+    Scan,
+    ScanState,
+    Severity,
+    SlaVersion,
+    Status,
+    Team,
+    Verification,
+)
+
+WORKING_DAYS = 5
+WEEKS = 12
+PERIOD = timedelta(days=30)  # of attainment
+ENDING = timedelta(days=30)  # exceptions
+COUNTED = 10_000
+Kind = DailyCount.Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number, and whether there are more than were counted. `query`: what lists them."""
+
+    n: int
+    capped: bool
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """`opened`: new and come back. `closed`: fixed, gone, excepted. `left`: to be fixed at its end."""
+
+    begins: date
+    opened: int
+    closed: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a team has to fix; None is nobody."""
+
+    team: Team | None
+    open: int
+    grave: int
+    overdue: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    severity: Severity
+    met: int
+    missed: int
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.met / (self.met + self.missed))
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    overdue: Figure
+    due: Figure
+    unowned: Figure
+    claimed: Figure
+    until: datetime
+    open: int
+    weeks: Sequence[Week]
+    kept: Sequence[Kept]
+    loads: Sequence[Load]
+    regressed: int
+    ending: Sequence[RiskException]
+    alarms: Sequence[Alarm]
+
+
+def overview(*, actor: Actor, at: datetime) -> Overview:
+    """A fixed number of statements. `at` bears the zone in which its weeks begin. Raises NotAllowed."""
+    actor.demand(Right.VIEW)
+    running = Finding.objects.filter(is_open=True, paused_at=None)
+    until = within_working_days(WORKING_DAYS, at)
+    counted = _counters()
+    open_now = sum(n for (_team, _severity, status), n in counted.items() if status in TO_FIX)
+    mine = {key: n for key, n in counted.items() if key[2] in TO_FIX}
+    return Overview(
+        overdue=_figure(running.filter(due_at__lt=at), "is:open is:overdue"),
+        due=_figure(
+            running.filter(due_at__gte=at, due_at__lte=until), f"is:open -is:overdue due<{(until + timedelta(seconds=1)).date()}"
+        ),
+        unowned=Figure(sum(n for (team, _severity, _status), n in mine.items() if team is None), False, "is:open is:unowned"),
+        claimed=Figure(
+            sum(n for (_t, _s, status), n in counted.items() if status == Status.FIX_CLAIMED), False, "status:fix_claimed"
+        ),
+        until=until,
+        open=open_now,
+        weeks=_weeks(open_now, at),
+        kept=_kept(actor, at),
+        loads=_loads(mine, at),
+        regressed=_regressed(at),
+        ending=list(_ending(at)[:5]),
+        alarms=list(connections.alarms()[:5]),
+    )
+
+
+def within_working_days(days: int, at: datetime) -> datetime:
+    """The end of the day that comes so many working days after today, by the house's calendar; Monday to Friday without one."""
+    version = CalendarVersion.objects.order_by("calendar", "-number").first()
+    if version is not None:
+        try:
+            end = calendars.stored(version.pk).end_of_day(calendars.micros(at), days)
+            return calendars.moment(end).astimezone(at.tzinfo)
+        except calendars.BeyondCalendar:
+            pass
+    day = at
+    while days:
+        day += timedelta(days=1)
+        days -= day.weekday() < 5
+    return day.replace(hour=23, minute=59, second=59, microsecond=0)
+
+
+def _figure(rows: QuerySet[Finding], query: str) -> Figure:
+    n, capped = search.counts(rows, COUNTED)
+    return Figure(n, capped, query)
+
+
+def _counters() -> dict[tuple[int | None, int, str], int]:
+    rows = Counter.objects.exclude(presence=Presence.GONE).values_list("team", "severity", "status").annotate(total=Sum("n"))
+    return {(team, severity, status): total for team, severity, status, total in rows if total}
+
+
+def _weeks(open_now: int, at: datetime) -> list[Week]:
+    """Backwards from what is open now; a week is that of `at`'s zone, its days those of UTC, as they are counted."""
+    monday = at.date() - timedelta(days=at.weekday())
+    first = monday - timedelta(weeks=WEEKS - 1)
+    opened: dict[date, int] = defaultdict(int)
+    closed: dict[date, int] = defaultdict(int)
+    for day, kind, n in DailyCount.objects.filter(day__gte=first).values_list("day", "kind").annotate(total=Sum("n")):
+        week = max(min(day - timedelta(days=day.weekday()), monday), first)
+        (opened if kind in (Kind.OPENED, Kind.REGRESSED) else closed)[week] += n
+    weeks: list[Week] = []
+    left = open_now
+    for number in range(WEEKS):
+        week = monday - timedelta(weeks=number)
+        weeks.append(Week(week, opened[week], closed[week], max(left, 0)))
+        left += closed[week] - opened[week]
+    return weeks[::-1]
+
+
+def _kept(actor: Actor, at: datetime) -> list[Kept]:
+    met: dict[Severity, int] = defaultdict(int)
+    missed: dict[Severity, int] = defaultdict(int)
+    for row in reporting.attainment(since=at - PERIOD, until=at, actor=actor, at=at).rows:
+        met[row.severity] += row.met
+        missed[row.severity] += row.missed
+    return [Kept(level, met[level], missed[level]) for level in sorted(Severity, reverse=True) if met[level] + missed[level]]
+
+
+def _loads(mine: dict[tuple[int | None, int, str], int], at: datetime) -> list[Load]:
+    """Nobody first, then by what is overdue."""
+    total: dict[int | None, int] = defaultdict(int)
+    grave: dict[int | None, int] = defaultdict(int)
+    for (team, severity, _status), n in mine.items():
+        total[team] += n
+        grave[team] += n if severity >= Severity.HIGH else 0
+    late = Finding.objects.filter(is_open=True, paused_at=None, due_at__lt=at)
+    overdue = {team: (n, oldest) for team, n, oldest in late.values_list("team").annotate(n=Count("pk"), oldest=Min("due_at"))}
+    teams = Team.objects.in_bulk([team for team in total if team is not None])
+    loads = [
+        Load(teams.get(team) if team is not None else None, total[team], grave[team], *overdue.get(team, (0, None)))
+        for team in total
+        if total[team]
+    ]
+    return sorted(loads, key=lambda load: (load.team is not None, -load.overdue, -load.grave, -load.open))
+
+
+def _regressed(at: datetime) -> int:
+    rows = DailyCount.objects.filter(day__gt=(at - timedelta(days=7)).date(), kind=Kind.REGRESSED)
+    return rows.aggregate(n=Sum("n"))["n"] or 0
+
+
+def _ending(at: datetime) -> QuerySet[RiskException]:
+    return RiskException.objects.filter(state=ExceptionState.APPROVED, until__lt=at + ENDING).order_by("until")
+
+
+# --- the first steps ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSteps:
+    """What a new house has done already."""
+
+    imported: bool
+    owned: bool
+    policy: bool
+    connected: bool
+    verified: bool
+
+    @property
+    def done(self) -> bool:
+        return self.imported and self.owned and self.policy and self.connected and self.verified
+
+
+def first_steps() -> FirstSteps:
+    """Six short statements."""
+    return FirstSteps(
+        imported=Scan.objects.filter(state=ScanState.DONE).exists(),
+        owned=OwnerRule.objects.filter(enabled=True).exists() and Team.objects.filter(archived_at=None).exists(),
+        policy=SlaVersion.objects.exists(),
+        connected=Connection.objects.filter(Q(kind="tickets") | Q(kind="notifiers")).exclude(plugin="files").exists(),
+        verified=Verification.objects.filter(outcome="fixed").exists(),
+    )
