@@ -77,7 +77,7 @@ def test_looking_at_a_link_does_not_use_it(client, ana):
         assert b"Sign me in" in client.get(f"/sign-in/{token}").content
     answer = client.post(f"/sign-in/{token}")
 
-    assert answer["Location"] == "/triage"
+    assert answer["Location"] == "/"
     assert client.get("/scans").status_code == 200
 
 

@@ -191,7 +191,7 @@ def test_a_run_moves_while_it_runs_and_stands_when_it_is_over(client, triager):
 
     assert client.get(f"/verifications/runs/{run.pk}/progress")["HX-Refresh"] == "true"
     page = client.get(f"/verifications/runs/{run.pk}").content.decode()
-    assert "hx-trigger" not in (page).split("<dialog")[0]
+    assert "hx-trigger" not in page.split("<dialog")[0]
     assert "2 of 2 verified" in page
     assert "Permissions to give" in page
     assert 'href="/triage?q=check%3Anamed"' in page
