@@ -31,15 +31,16 @@ from triage.domain import (
     tickets,
     verification,
 )
-from triage.domain.access import worker
+from triage.domain.access import of_user, worker
 from triage.domain.audit import recording
 from triage.domain.custom_checks import collecting, files
 from triage.domain.exceptions import keeping
 from triage.domain.notifications import gathering, telling
+from triage.domain.ownership import resolving
 from triage.domain.search import facets, words
 from triage.domain.sla import notices
 from triage.domain.verification import policy
-from triage.models import Connection
+from triage.models import Connection, User
 
 # Of what waits, a sweep nudges so many at a time: the queue must not fill with the same ids while the workers are busy.
 NUDGED = 5
@@ -212,6 +213,13 @@ def fetch_report(report_id: int) -> None:
 def make_bundle(bundle_id: int) -> None:
     """Write a bundle that an auditor ordered."""
     bundles.make(bundle=bundle_id, clock=alive)
+
+
+def resolve_owners(user_id: int) -> None:
+    """Ask the rules again for the whole estate, for whoever changed them."""
+    person = User.objects.filter(pk=user_id).first()
+    if person is not None:
+        resolving.resolve_all(actor=of_user(person, door="task"), at=now())
 
 
 def demonstrate() -> None:

@@ -177,6 +177,12 @@ def _kept(actor: Actor, at: datetime) -> list[Kept]:
     return [Kept(level, met[level], missed[level]) for level in sorted(Severity, reverse=True) if met[level] + missed[level]]
 
 
+def loads(*, actor: Actor, at: datetime) -> list[Load]:
+    """What each team has to fix, nobody first. Three statements. Raises NotAllowed."""
+    actor.demand(Right.VIEW)
+    return _loads({key: n for key, n in _counters().items() if key[2] in TO_FIX}, at)
+
+
 def _loads(mine: dict[tuple[int | None, int, str], int], at: datetime) -> list[Load]:
     """Nobody first, then by what is overdue."""
     total: dict[int | None, int] = defaultdict(int)

@@ -30,13 +30,13 @@ class Place:
 PLACES = (
     Place("home", _("Overview"), "layout-dashboard", ("home-token",), key="d", main=True, thumb=True),
     Place(
-        "queue", _("Triage"), "list-todo", ("finding", "unowned", "before-after", "act-new", "acts", "act", "search"), key="t", main=True,
+        "queue", _("Triage"), "list-todo", ("finding", "before-after", "act-new", "acts", "act", "search"), key="t", main=True,
         thumb=True,
     ),
     Place("me", _("My work"), "circle-user-round", ("inbox",), key="m", main=True, thumb=True),
     Place("assets", _("Assets"), "boxes", ("asset",), key="a", main=True),
     Place("accounts", _("Accounts"), "layers", ("account",), key="c", main=True),
-    Place("owners", _("Owners"), "users-round", ("owner-team", "owner-rules"), key="o", main=True),
+    Place("owners", _("Owners"), "users-round", ("owner-team", "owner-rules", "unowned"), key="o", main=True),
     Place("scans", _("Scans"), "radar", ("scan", "sources", "import"), key="s", main=True, thumb=True),
     Place("exceptions", _("Exceptions"), "shield-off", ("exception", "exception-request"), key="e", main=True),
     Place("sla", _("Deadlines"), "timer", ("sla-edit",), key="l", main=True),

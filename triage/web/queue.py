@@ -16,7 +16,7 @@ from triage.domain.access import Right
 from triage.domain.ownership import unowned as orphanage
 from triage.domain.search import facets, pages
 from triage.domain.search import groups as grouping
-from triage.models import Finding
+from triage.models import Finding, Team
 from triage.web.filters import DEFAULT, PANELS, chips, holds, link, open_of, panel, switched
 from triage.web.findings import shown_of
 from triage.web.requests import PageRequest, needs
@@ -126,4 +126,4 @@ def _pointed(text: str, error: search.QueryError) -> dict[str, Any]:
 def unowned(request: PageRequest) -> HttpResponse:
     """By account, the worst first, with what would give them an owner."""
     groups = [(group, open_of(account=group.account.uid, team="none")) for group in orphanage.unowned(actor=request.actor)]
-    return render(request, "triage/findings/unowned.html", {"groups": groups})
+    return render(request, "triage/findings/unowned.html", {"groups": groups, "teams": Team.objects.filter(archived_at=None)})

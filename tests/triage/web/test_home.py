@@ -1,6 +1,7 @@
 """The first page: three doors while there is nothing, then how the estate stands; and search everywhere."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from django.utils.timezone import now
@@ -8,7 +9,8 @@ from django.utils.timezone import now
 from tests.factories import buckets, change, finding, person, team
 from tests.reports import imported, prowler, row
 from triage.domain import overview
-from triage.domain.search import facets
+from triage.domain.access import of_user
+from triage.domain.search import facets, words
 from triage.models import ApiToken, Asset, Finding, Scan
 
 
@@ -69,8 +71,6 @@ def test_numbers_lead_to_what_they_count(client, triager):
 
 
 def triager_actor(user):
-    from triage.domain.access import of_user
-
     return of_user(user, door="page")
 
 
@@ -80,7 +80,7 @@ def test_weeks_add_up_to_what_is_open(client, triager, db):
     weeks = overview.overview(actor=triager_actor(triager), at=now()).weeks
     assert len(weeks) == 12
     assert weeks[-1].left == Finding.objects.to_fix().count()
-    for before, after in zip(weeks, weeks[1:], strict=False):
+    for before, after in pairwise(weeks):
         assert after.left == before.left + after.opened - after.closed
 
 
@@ -102,8 +102,6 @@ def test_first_steps_can_be_hidden(client, triager):
 
 
 def test_five_working_days_are_those_of_the_house(db):
-    from datetime import UTC, datetime
-
     friday = datetime(2026, 11, 27, 10, tzinfo=UTC)
     assert overview.within_working_days(5, friday).date().isoformat() == "2026-12-04"
 
@@ -116,8 +114,6 @@ def test_five_working_days_are_those_of_the_house(db):
     [("F-{pk}", "S3 bucket is not publicly accessible"), ("{pk}", "F-"), ("team w", "Team Web"), ("acme-pub", "acme-public-assets"), ("s3_bucket_pub", "s3_bucket_public_access"), ("overd", "Overdue"), ("scan", "Scans")],
 )  # fmt: skip
 def test_everything_is_found_by_its_name(client, viewer, text, said):
-    from triage.domain.search import words
-
     found = finding(owner=team("web"))
     words.index_assets()
     page = client.get("/search", {"q": text.format(pk=found.pk)}, headers={"HX-Request": "true"}).content.decode()

@@ -1,6 +1,7 @@
 """A configuration file compared with what is stored, applied, and written from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -62,14 +63,17 @@ def compare(*, text: str, actor: Actor, name: str = "YAML", prune: bool = False)
     return [change for _section, changes in _plans(text, name, prune=prune) for change in changes]
 
 
-def apply(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: bool = False, reason: str = "") -> Applied:
-    """Bring what is stored to what the file says, in one transaction, then resolve the owners of the estate anew.
+def apply(
+    *, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: bool = False, reason: str = "", follow: bool = True
+) -> Applied:
+    """Bring what is stored to what the file says, in one transaction, then resolve the owners of the estate anew, unless somebody else
+    sees to that (`follow`).
 
     Applied twice it changes nothing the second time. Raises as `compare` does.
     """
     actor.demand(Right.CONFIGURE)
     changes = _write(text, name, actor=actor, at=at, prune=prune, reason=reason)
-    follows = any(change.section in OF_OWNERS for change in changes)
+    follows = follow and any(change.section in OF_OWNERS for change in changes)
     owners = resolve_all(actor=actor, at=at, reason=reason or "the configuration was applied") if follows else None
     touched = [
         change.key for change in changes if change.section == "applications" and {"data", "frameworks"} & change.after.keys()
@@ -77,6 +81,15 @@ def apply(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: b
     if touched:
         judge_again(touched, actor=actor, at=at, reason=reason or "the application changed")
     return Applied(tuple(changes), owners)
+
+
+@contextmanager
+def in_rehearsal(*, text: str, actor: Actor, at: datetime, name: str = "YAML") -> Iterator[list[Change]]:
+    """A transaction in which the file holds, and which leaves nothing behind. Raises as `compare` does."""
+    actor.demand(Right.CONFIGURE)
+    with transaction.atomic():
+        yield _write(text, name, actor=actor, at=at, prune=False, reason="")
+        transaction.set_rollback(True)
 
 
 def rehearse(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: bool = False) -> Applied:
