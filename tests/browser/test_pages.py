@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 from tests import reports
 from tests.factories import change, finding, person, team
-from triage.domain import connections, sign_in
+from triage.domain import acts, connections, sign_in
+from triage.domain.access import of_user
 from triage.models import (
     Alarm,
     CodePlace,
@@ -200,7 +201,8 @@ def faults(page):
 PAGES = (
     "/triage", "/triage?selected={worst}", "/triage?q=severity:hihg", "/triage?q=zzz", "/triage?q=is:open+is:unowned", "/findings/{worst}",
     "/findings/{code}", "/findings/999", "/scans", "/scans/{done}", "/scans/{running}", "/scans/{failed}", "/scans/{duplicate}", "/import",
-    "/unowned", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/audit", "/exceptions", "/exceptions/request?finding={worst}",
+    "/unowned", "/", "/triage?group=check", "/triage?group=owner", "/acts", "/acts/{act}", "/acts/new?verb=assign&all=1&q=is:open&team=web",
+    "/acts/new?verb=move", "/owners", "/owners/web", "/owners/rules?subject=acme-invoices", "/search?q=acme", "/sources", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/audit", "/exceptions", "/exceptions/request?finding={worst}",
     "/verifications", "/verifications/runs/{run}", "/connections", "/connections/jira", "/deliveries", "/notifications", "/notifications/everybody",
 )  # fmt: skip
 
@@ -213,6 +215,9 @@ def test_pages_are_for_everybody(enter, estate, tess, language, theme):
         "worst": estate.pk,
         "code": type(estate).objects.get(check_ref__key="bandit").pk,
         "run": VerificationRun.objects.get().pk,
+        "act": acts.run(
+            acts.ask(verb="acknowledge", params={}, query="is:open", actor=of_user(tess, door="page"), at=now()).pk, clock=now
+        ).pk,
         **dict(Scan.objects.values_list("state", "pk")),
     }
     page = enter(tess)
@@ -315,6 +320,40 @@ def test_the_queue_is_worked_through_by_keyboard(enter, estate, tess):
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.keyboard.type("gs")
     expect(page).to_have_url(re.compile("/scans$"))
+
+
+def test_findings_are_triaged_by_keyboard_alone(enter, estate, tess):
+    """Chosen, given away, taken back, acknowledged; and a rule found by the palette."""
+    page = enter(tess)
+    page.goto("/triage")
+    page.keyboard.type("jxJJ")
+    chosen = page.locator(".row.chosen")
+    expect(chosen).to_have_count(3)
+    page.keyboard.press("a")
+    sheet = page.locator("#act-sheet")
+    expect(sheet.get_by_label("Team")).to_be_focused()
+    assert faults(page) == []
+    page.keyboard.press("T")  # Team Web
+    expect(sheet.get_by_text("3 findings change")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").get_by_text("3 findings: Team Web.")).to_be_visible()
+    assert faults(page) == []
+    expect(page.locator(".row").nth(2).locator("[data-row-link]")).to_be_focused()
+    page.keyboard.press("z")
+    expect(page.get_by_role("status").get_by_text("3 findings: taken back.")).to_be_visible()
+
+    page.keyboard.press("j")
+    page.keyboard.press("1")
+    expect(page.get_by_role("status").get_by_text("acknowledged")).to_be_visible()
+
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox")).to_be_focused()
+    page.keyboard.type("owners")
+    expect(page.get_by_role("option", selected=True)).to_contain_text("Owners")
+    assert faults(page) == []
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/owners$"))
 
 
 def test_single_keys_can_be_switched_off(enter, estate, tess):
@@ -490,14 +529,22 @@ def test_everything_is_done_without_a_script(plain, tess, tmp_path):
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
 
-    page.get_by_role("link", name="Import", exact=True).click()
-    page.set_input_files("#report", report)
+    page.set_input_files("#report", report)  # the first door
     page.get_by_role("button", name="Import").click()
     expect(page.get_by_role("heading", name="monday.csv")).to_be_visible()
 
     page.get_by_role("link", name="Triage", exact=True).click()
     page.get_by_label("Search findings").fill("severity:high")
     page.keyboard.press("Enter")
+    page.get_by_label("Choose F-").check()
+    page.get_by_role("button", name="Give to a team").click()
+    page.get_by_label("Team").select_option("web")
+    page.get_by_role("button", name="See what will follow").click()
+    expect(page.get_by_text("1 finding changes")).to_be_visible()
+    page.get_by_role("button", name="Give to a team").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".row .owner")).to_contain_text("Nobody")
+
     page.locator("[data-row-link]").click()
     page.get_by_role("button", name="Start work").click()
     expect(page.locator(".head .status")).to_have_text("In progress")
