@@ -136,6 +136,7 @@ class Finding(models.Model):
             models.Index(fields=["-score", "id"], name="finding_all"),
             models.Index(fields=["due_at", "id"], condition=models.Q(is_open=True), name="finding_due"),
             models.Index(fields=["team", "-score", "id"], condition=models.Q(is_open=True), name="finding_team_queue"),
+            models.Index(fields=["team", "due_at"], condition=models.Q(is_open=True), name="finding_team_due"),
             models.Index(fields=["account", "-score", "id"], name="finding_account"),
             models.Index(fields=["check_ref", "-score", "id"], name="finding_check"),
             models.Index(fields=["asset"], name="finding_asset"),

@@ -2,23 +2,27 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
-from django.utils.timezone import now
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.timezone import localtime, now
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST
 
-from triage.domain import coverage, directories
+from triage.domain import coverage, directories, reach, search
 from triage.domain.access import Right
 from triage.domain.coverage import Coverage
 from triage.domain.errors import Invalid, TriageError
+from triage.domain.search import facets, pages
+from triage.models import Account, Asset, Severity, Team
 from triage.ports import UnreadableReport
 from triage.web.days import end_of
-from triage.web.filters import open_of
+from triage.web.filters import link
 from triage.web.middleware import status_code
-from triage.web.requests import PageRequest, needs
+from triage.web.requests import PageRequest, back_to, needs
 
 PERIODS = {"1": 1, "7": 7, "30": 30}
 
@@ -51,9 +55,44 @@ def accounts(request: PageRequest) -> HttpResponse:
         shown["error"] = wrong.text
     shown["on"] = request.GET.get("on", "")
     rows = coverage.survey(actor=request.actor, at=on, lately=timedelta(days=days))
-    shown["rows"] = [(row, open_of(account=row.account.uid)) for row in rows]
+    shown["rows"] = [(row, reverse("account", args=[row.account.pk])) for row in rows]
     shown["gaps"] = sum(row.state in (Coverage.NEVER, Coverage.STALE) for row in rows)
     return render(request, "triage/accounts/list.html", shown, status=status)
+
+
+@require_http_methods(["GET", "POST"])
+@needs(Right.VIEW)
+def account_page(request: PageRequest, number: int) -> HttpResponse:
+    """Fields: the settings of how verifications reach it, by name."""
+    account = get_object_or_404(Account.objects.select_related("team"), pk=number)
+    at, error, status = localtime(), None, 200
+    known = reach.settings_of(account.provider)
+    if request.method == "POST":
+        try:
+            given = {setting.name: request.POST.get(setting.name, "") for setting in known}
+            reach.reach(account=number, given=given, actor=request.actor, at=now())
+        except TriageError as problem:
+            error, status = problem.text, status_code(problem)
+        else:
+            messages.success(request, gettext("It is kept. Verifications go this way from now on."))
+            return redirect("account", number)
+    query = f"is:open account:{account.uid}"
+    counted = facets.facets(search.parse(query), at=at)
+    [row] = [each for each in coverage.survey(actor=request.actor, at=at) if each.account == account]
+    slugs = Team.objects.in_bulk([each.value for each in counted["team"].values], field_name="slug")
+    shown = {
+        "account": account, "row": row, "at": at, "error": error, "queue": link(query),
+        "worst": pages.page(search.findings(search.parse(query), at=at), size=8),
+        "levels": [
+            (Severity[each.value.upper()], each.n, link(f"{query} severity:{each.value}"))
+            for each in sorted(counted["severity"].values, key=lambda each: -Severity[each.value.upper()])
+        ],
+        "teams": [(slugs.get(each.value), each.n, link(f"{query} team:{each.value}")) for each in counted["team"].values],
+        "count": Asset.objects.filter(account=account).count(),
+        "assets": reverse("assets") + "?" + urlencode({"q": f"account:{account.uid}", "all": 1}),
+        "settings": [(setting, account.options.get(setting.name, "")) for setting in known],
+    }  # fmt: skip
+    return render(request, "triage/accounts/account.html", shown, status=status)
 
 
 @require_POST
@@ -69,4 +108,4 @@ def account_scope(request: PageRequest, number: int) -> HttpResponse:
     else:
         said = gettext("%(account)s is in scope.") if row.in_scope else gettext("%(account)s is out of scope.")
         messages.success(request, said % {"account": row})
-    return redirect("accounts")
+    return redirect(back_to(request, reverse("accounts")))

@@ -1,5 +1,6 @@
 """The triage queue: the address is its state; and what nobody owns."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -51,7 +52,7 @@ def queue(request: PageRequest) -> HttpResponse:
         query = search.parse(text)
         shown |= _grouped(request, query, group, at=at) if group else _found(request, query, order=order, at=at)
     except search.QueryError as error:
-        return render(request, "triage/findings/list.html", shown | _pointed(text, error), status=400)
+        return render(request, "triage/findings/list.html", shown | pointed(text, error), status=400)
     if (selected := request.GET.get("selected", "")).isdecimal():
         found = queries.finding(int(selected[:18]))
         shown |= {"selected": found.pk, **shown_of(request, found, next_page=request.get_full_path())}
@@ -86,7 +87,7 @@ def _grouped(request: PageRequest, query: search.Query, group: str, *, at: datet
     field = "team" if group == "owner" else group
     with queries.patience(SECONDS):
         found = grouping.groups(query, by=group, **asked)
-        counted = facets.facets(query, **asked)
+        counted = facets.facets(query, page=found.page, **asked)
     rows = []
     for each in found.items:
         text = switched(query, field, each.value).text()
@@ -111,7 +112,7 @@ def queue_rows(request: PageRequest) -> HttpResponse:
     return render(request, "triage/findings/_rows.html", shown)
 
 
-def _pointed(text: str, error: search.QueryError) -> dict[str, Any]:
+def pointed(text: str, error: search.QueryError, *, link: Callable[[str], str] = link) -> dict[str, Any]:
     """Where the query stops making sense, and what would make sense there."""
     start, end = error.position, error.position + error.length
     return {

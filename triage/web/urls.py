@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from triage.web import (
     accounts,
     acts,
+    assets,
     audit,
     bundles,
     checks,
@@ -66,7 +67,10 @@ urlpatterns = [
     path("findings/<finding:number>/clock", findings.finding_clock, name="finding-clock"),
     path("findings/<finding:number>/evidence", proofs.before_after, name="before-after"),
     path("evidence/<int:number>", proofs.proof_file, name="proof"),
+    path("assets", assets.asset_list, name="assets"),
+    path("assets/<int:number>", assets.asset_page, name="asset"),
     path("accounts", accounts.accounts, name="accounts"),
+    path("accounts/<int:number>", accounts.account_page, name="account"),
     path("accounts/<int:number>/scope", accounts.account_scope, name="account-scope"),
     path("audit", audit.audit, name="audit"),
     path("bundles", bundles.bundle_list, name="bundles"),

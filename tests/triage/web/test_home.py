@@ -90,7 +90,7 @@ def test_the_overview_costs_the_same_for_any_estate(client, triager, count, djan
     for number in range(count):
         buckets(f"b{number}", check=f"c{number}", owner=team(f"t{number}"))
     client.get("/")
-    with django_assert_num_queries(21):
+    with django_assert_num_queries(20):
         client.get("/")
 
 

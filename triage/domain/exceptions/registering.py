@@ -66,6 +66,12 @@ def of_finding(finding: int) -> list[RiskException]:
     return list(RiskException.objects.filter(items__finding=finding).distinct().order_by("-pk"))
 
 
+def of_asset(asset: int) -> list[RiskException]:
+    """Exceptions that were asked for the asset or one of its findings, the newest first; at most 20."""
+    rows = RiskException.objects.filter(Q(asset=asset) | Q(items__finding__asset=asset)).distinct().order_by("-pk")
+    return list(rows[:20])
+
+
 def _entries(rows: QuerySet[RiskException]) -> list[Entry]:
     live = Count("items", filter=Q(items__covered_at__isnull=False, items__ended_at=None))
     found = list(rows.select_related("finding", "check_ref", "asset").annotate(covered=live, asked=Count("items")))

@@ -72,6 +72,12 @@ def explain(*, name: str, actor: Actor, as_of: datetime | None = None) -> list[E
     return [_of_stranger(name.strip())]
 
 
+def of_asset(asset: Asset, *, actor: Actor, as_of: datetime | None = None) -> Explanation:
+    """Who owns this asset and how that was found, now or then. Raises NotFound for a time before it was known."""
+    actor.demand(Right.VIEW)
+    return _of_asset(asset, as_of, Chain.load() if as_of is None else None)
+
+
 def explain_live(*, name: str, actor: Actor) -> list[Explanation]:
     """As `explain`, by the rules as they are at this moment, whatever was decided before. Raises NotFound."""
     actor.demand(Right.VIEW)

@@ -11,12 +11,14 @@ from triage.domain.search import lookups
 from triage.domain.tags import fold
 from triage.models import Asset, CheckCounter, Counter, Finding, Team
 
-# What counters know of a finding: the finding's column and theirs.
+# What other tables know of a finding: the finding's column and theirs.
 _COLUMNS: dict[type[Model], Mapping[str, str]] = {
     Counter: {
         name: name.removesuffix("_id") for name in ("team_id", "account_id", "severity", "status", "presence", "environment")
     },
     CheckCounter: {"team_id": "team", "check_ref_id": "check_ref", "is_open": "is_open"},
+    # Assets are asked what they know themselves, as their findings would be.
+    Asset: {"asset_id": "pk"} | {name: name for name in ("team_id", "account_id", "environment", "region", "first_seen")},
 }
 
 EVERYTHING = Q(pk__isnull=False)  # an empty Q is not the opposite of anything
@@ -24,7 +26,7 @@ NOTHING = Q(pk__in=[])
 
 
 class NotCounted(Exception):
-    """The counters don't know what the query asks. Never leaves this package."""
+    """The table doesn't know what the query asks. Never leaves this package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Viewer:
 
 
 class Asker:
-    """One query being asked of one table: findings, or their counters where those know enough."""
+    """One query being asked of one table: findings, their counters, or assets, where those know enough."""
 
     def __init__(self, viewer: Viewer, table: type[Model] = Finding) -> None:
         self.viewer = viewer

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q, QuerySet
+from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.utils.translation import gettext_noop as _
 
 from triage.domain.errors import Invalid
 from triage.domain.search.asking import NotCounted, Viewer
 from triage.domain.search.compiler import condition
 from triage.domain.search.lookups import among
+from triage.domain.search.pages import Page
 from triage.domain.search.tree import Query
 from triage.models import Account, Asset, Check, Counter, Finding, Severity, Team
 
-COUNTED = 10_000
+COUNTED = 5_000
 SIZE = 50
 # Column of a finding, model, and the field of a query that asks for one of them.
 BY: dict[str, tuple[str, Any, str]] = {
@@ -39,12 +40,21 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The gravest first, at most SIZE. `counted`: of how many findings; `complete`: these are all that match."""
+    """The gravest first, at most SIZE. `matches`: the findings that were counted; `complete`: these are all that match."""
 
     items: Sequence[Group]
-    counted: int
+    matches: list[int]
     complete: bool
     more: bool
+
+    @property
+    def counted(self) -> int:
+        return len(self.matches)
+
+    @property
+    def page(self) -> Page:
+        """What was found, for whoever counts it otherwise (`facets`)."""
+        return Page([], None, None, self.matches, not self.complete)
 
 
 def groups(query: Query, *, by: str, at: datetime, user: int | None = None, teams: Collection[int] = frozenset()) -> Groups:
@@ -61,7 +71,7 @@ def groups(query: Query, *, by: str, at: datetime, user: int | None = None, team
     complete = len(matches) <= COUNTED
     column, _model, _field = BY[by]
     counted = _counted(Finding.objects.filter(among("pk", matches[:COUNTED])), column)
-    return Groups(_named(counted[:SIZE], by), min(len(matches), COUNTED), complete, len(counted) > SIZE)
+    return Groups(_named(counted[:SIZE], by), matches[:COUNTED], complete, len(counted) > SIZE)
 
 
 def _is_dense(query: Query, viewer: Viewer) -> bool:
@@ -74,11 +84,11 @@ def _is_dense(query: Query, viewer: Viewer) -> bool:
 
 
 def _counted(rows: QuerySet[Finding], column: str) -> list[dict[str, Any]]:
+    """SIZE + 1 at most."""
     levels = {f"s{level.value}": Count("pk", filter=Q(severity=level)) for level in LEVELS}
     found = rows.order_by().values(column).annotate(n=Count("pk"), top=Max("score"), due=Min("due_at"), **levels)
-    return sorted(
-        found, key=lambda row: ([-row[f"s{level.value}"] for level in LEVELS[:2]], -row["top"], -row["n"], row[column] or 0)
-    )
+    worst = [f"-s{level.value}" for level in LEVELS[:2]]
+    return list(found.order_by(*worst, "-top", "-n", F(column).asc(nulls_first=True))[: SIZE + 1])
 
 
 def _named(rows: Sequence[dict[str, Any]], by: str) -> list[Group]:

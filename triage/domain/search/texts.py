@@ -28,7 +28,7 @@ def condition(asker: Asker, texts: Sequence[Words]) -> Q:
         if not pieces:
             continue
         query = lookups.tsquery(pieces, phrase=text.exact, prefix=not text.exact)
-        elsewhere = _elsewhere(text, query)
+        elsewhere = _elsewhere(text, query) if asker.has("check_ref_id") else None
         if elsewhere is None:
             asset_queries.append(query)
             asset_pieces += pieces
@@ -65,7 +65,7 @@ def assets(asker: Asker, queries: Sequence[str], pieces: Sequence[str]) -> Q:
     answers = all_of(Q(words=lookups.search(query)) for query in queries)
     found = asker.related(AssetSearch, answers, by="pk", mine="asset_id")
     late = waiting(asker, " & ".join(f"({query})" for query in queries), pieces)
-    return found | among("asset_id", late) if late else found
+    return found | among(asker.column("asset_id"), late) if late else found
 
 
 def waiting(asker: Asker, query: str, pieces: Sequence[str]) -> list[int]:
