@@ -161,6 +161,9 @@ EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
 KEEP_EVIDENCE_DAYS = env.int("CSPM_KEEP_EVIDENCE_DAYS", default=0)
 KEEP_REPORTS_DAYS = env.int("CSPM_KEEP_REPORTS_DAYS", default=0)
 TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
+# The Python of an environment in which Prowler 5 is installed, such as /opt/prowler/bin/python: its checks can be verified then.
+PROWLER = env.str("CSPM_PROWLER", default="")
+PROWLER_SECONDS = env.int("CSPM_PROWLER_SECONDS", default=300)
 CHECKS_DIR = paths.folder(CSPM_HOME, "checks")  # checks of one's own, as YAML
 # What the ledger is called, and the key that signs it (base64 of 32 bytes); by default made and kept in CSPM_HOME/ledger.
 LEDGER_ORIGIN = env.str("CSPM_LEDGER_ORIGIN", default="")
