@@ -21,14 +21,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
 from functools import wraps
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 ROWS, CALLS, LENGTH = 20_000, 500, 600  # at most so many rows and calls, and so many characters of what is said of them
-CODE = re.compile(r"\(\w+\)|\w+(?:Error|Exception)\b(?!\[)")  # of a cloud's error, as it stands in a message
+# Of a cloud's error, as it stands in a message.
+CODE = re.compile(r"\(\w+\)(?: when calling the \w+ operation)?|\w+(?:Error|Exception)\b(?!\[)")
 MUTATING = frozenset({"add", "append", "extend", "insert", "pop", "remove", "setdefault", "update"})
 
 
@@ -46,7 +46,8 @@ def main() -> None:
     begun = time.monotonic()
     question = json.load(sys.stdin)
     signal.alarm(question["seconds"] + 30)  # whoever asked may be dead, and kills nobody then
-    said: dict[str, Any] = {"python": platform.python_version(), "at": datetime.now(timezone.utc).isoformat()}  # noqa: UP017 - of 3.10
+    at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    said: dict[str, Any] = {"provider": question["provider"], "python": platform.python_version(), "at": at}
     try:
         said |= answered(question, said)
     except Impossible as impossible:
@@ -83,15 +84,19 @@ def answered(question: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any
         rows += [
             {"check": name, "status": each.status, "said": each.status_extended[:LENGTH], **row(provider, each)} for each in found
         ]
+    needs = Needs(kind, ran)
+    refused = {(call["service"], call["operation"], call["code"], call["in"]): call for call in calls if call["code"]}
+    for call in refused.values():
+        call["matters"] = needs.touched(*call["in"])
     rows.sort(key=lambda each: bool(each["status"] != "FAIL"))
     return {
         "checks": ran,
         "rows": rows[:ROWS],
         "rows_left_out": max(0, len(rows) - ROWS),
-        "log": log.told(Needs(kind, ran)),
+        "log": log.told(needs),
         "calls": calls[:CALLS],
         "calls_left_out": max(0, len(calls) - CALLS),
-        "refused": list({(call["service"], call["operation"], call["code"]): call for call in calls if call["code"]}.values()),
+        "refused": sorted(refused.values(), key=lambda call: not call["matters"]),
     }
 
 
@@ -299,7 +304,7 @@ class Log(logging.Handler):
                     "where": where,
                     "service": record.module.removesuffix("_service"),
                     "said": said[:LENGTH],
-                    "matters": not path.name.endswith("_service.py") or needs.reads(record.funcName or ""),
+                    "matters": needs.touched(path.name, record.funcName or ""),
                     "times": 0,
                 },
             )
@@ -336,16 +341,16 @@ class Needs:
         for name, module in ours.items():
             tree = ast.parse(Path(str(module.__file__)).read_bytes())
             if name.endswith("_service"):
-                wanted |= self._read(tree)
+                wanted |= self._read(name, tree)
             elif ".lib." in name or name.rpartition(".")[2] in checks:
                 wanted |= _names(tree)
         self._needed = self._closure(wanted)
 
-    def reads(self, method: str) -> bool:
-        """Also true of what no service defines: a function in a function."""
-        return method not in self._names or method in self._needed
+    def touched(self, file: str, method: str) -> bool:
+        """Whether what fails in this method can change a verdict. Also true of what no service defines: a function in a function."""
+        return not file.endswith("_service.py") or method not in self._names or method in self._needed
 
-    def _read(self, tree: ast.AST) -> set[str]:
+    def _read(self, module: str, tree: ast.AST) -> set[str]:
         """Note what each method names and writes. Answered is what all depends on: the conditions of constructors."""
         always: set[str] = set()
         methods = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
@@ -357,7 +362,7 @@ class Needs:
                 if isinstance(node, ast.If):
                     always |= _names(node.test)
                 elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-                    self._note(f"line {node.lineno}", _names(node), set(_written(node)))
+                    self._note(f"{module}:{node.lineno}", _names(node), set(_written(node)))
                 elif isinstance(node, ast.Call):
                     mentioned = _names(node)
                     for name in mentioned & self._names.keys():
@@ -394,11 +399,19 @@ def _written(tree: ast.AST) -> Iterator[str]:
             if isinstance(node.ctx, ast.Store):
                 yield node.attr
             elif node.attr in MUTATING:
-                yield from _names(node.value)
-        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            yield from _names(node.value)
+                yield from _path(node.value)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            yield from _path(node.value)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr":
             yield from _names(node)
+
+
+def _path(node: ast.AST) -> Iterator[str]:
+    """`a.b[c.d].e()` is at b and e; c.d only says which."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        node = node.func if isinstance(node, ast.Call) else node.value
 
 
 def recorded_calls() -> list[dict[str, Any]]:
@@ -430,12 +443,21 @@ def recorded_calls() -> list[dict[str, Any]]:
                     "request_id": meta.get("RequestId", ""),
                     "code": code,
                     "said": said,
+                    "in": _caller(),
                 }
             )
         return answer
 
     client._make_api_call = make_and_note  # noqa: SLF001
     return calls
+
+
+def _caller() -> tuple[str, str]:
+    """File and method of Prowler that asks, through however many layers."""
+    frame = sys._getframe(2)  # noqa: SLF001 - a whole stack for each call would cost more than the call
+    while frame.f_back is not None and f"{os.sep}prowler{os.sep}providers{os.sep}" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return os.path.basename(frame.f_code.co_filename), frame.f_code.co_name  # noqa: PTH119
 
 
 def without_account_in_host(request: Any, **_event: Any) -> None:

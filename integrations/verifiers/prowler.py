@@ -34,6 +34,7 @@ SCRIPT = Path(__file__).with_name("_prowler_check.py")
 NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+")  # a check is a module that is imported: nothing else may be one
 PORT_CHECK = "ec2_securitygroup_allow_ingress_from_internet_to_"
 ALL_PORTS, ANY_PORT = f"{PORT_CHECK}all_ports", f"{PORT_CHECK}any_port"
+ERRORS = ("ERROR", "CRITICAL")
 SHOWN = 50  # rows and lines of log in evidence
 
 # What a run may know of our environment: where things are, how the net is reached, and the credentials of its own cloud.
@@ -249,7 +250,7 @@ def _verdict(target: Target, answer: Mapping[str, Any], rows: Sequence[Mapping[s
         said = {"who": answer["principal"] or "?", "these": ", ".join(lacking[:10])}
         raise Stop(Outcome.DENIED, Text(NOT_ALLOWED, said), missing=lacking[0])
     for line in answer["log"]:
-        if line["level"] in ("ERROR", "CRITICAL") and line["matters"] and not ABSENT.search(line["said"]):
+        if line["level"] in ERRORS and line["matters"] and not ABSENT.search(line["said"]):
             raise Stop(Outcome.ERROR, Text(FAULTY, {"said": line["said"][:300]}))
     own = [row for row in rows if row["check"] == target.check]
     # A group that is open on all ports passes the check of one, which leaves it to the check of all.
@@ -313,10 +314,16 @@ def _plain(uid: str) -> str:
 
 
 def _lacking(answer: Mapping[str, Any]) -> list[str]:
-    """Permissions that were missing, in the order in which they were; `credentials` for what is not accepted at all."""
+    """Permissions that were missing, those first that the check needs; `credentials` for what is not accepted at all.
+
+    One refusal counts for nothing: what Prowler expects (it logs no error: another account is the administrator, say), of a call
+    that the check does not look at. No permission would change it.
+    """
     found: dict[str, None] = {}
+    errors = [line["said"] for line in answer["log"] if line["level"] in ERRORS]
     for call in answer["refused"]:
-        if STATE.search(call["said"]):
+        expected = not call["matters"] and not any(f"calling the {call['operation']} operation" in said for said in errors)
+        if expected or STATE.search(call["said"]):
             continue
         if call["code"] in NO_CREDENTIALS:
             found["credentials"] = None
@@ -324,7 +331,8 @@ def _lacking(answer: Mapping[str, Any]) -> list[str]:
             found[_permission(call["said"]) or _action(call)] = None
     for line in answer["log"]:
         said = line["said"]
-        if REFUSED.search(said) and not STATE.search(said) and not (answer["refused"] and "An error occurred (" in said):
+        known = answer["provider"] == "aws" and "An error occurred (" in said  # as a call, which was recorded
+        if REFUSED.search(said) and not STATE.search(said) and not known:
             found[_permission(said) or line["service"]] = None
     return list(found)
 
@@ -372,7 +380,7 @@ def _exchange(target: Target, question: Question, answer: Mapping[str, Any], row
             "rows_in_all": len(answer.get("rows", ())),
             "log": list(answer.get("log", ()))[:SHOWN],
             "calls": [
-                {name: value for name, value in call.items() if value and name not in ("prefix", "said")}
+                {name: value for name, value in call.items() if value and name not in ("prefix", "said", "in")}
                 for call in answer.get("calls", ())
             ],
         },
