@@ -33,7 +33,7 @@ MUTATING = frozenset({"add", "append", "extend", "insert", "pop", "remove", "set
 
 
 class Impossible(Exception):
-    """There will be no rows. `stage`: version, provider, reach or check; `said`: the error, in Prowler's words."""
+    """There will be no rows. `stage`: absent, version, provider, reach or check; `said`: the error, in Prowler's words."""
 
     def __init__(self, stage: str, said: str) -> None:
         super().__init__(said)
@@ -105,7 +105,7 @@ def version() -> str:
     try:
         found = str(importlib.import_module("prowler.config.config").prowler_version)
     except (ImportError, AttributeError) as error:
-        raise Impossible("version", f"{type(error).__name__}: {error}") from error
+        raise Impossible("absent", f"{type(error).__name__}: {error}") from error
     if not found.startswith("5."):
         raise Impossible("version", found)
     return found
@@ -280,7 +280,7 @@ class Log(logging.Handler):
         ThreadPoolExecutor.submit = submit_and_tell  # type: ignore[assignment,method-assign]
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith(("botocore", "boto3", "urllib3", "s3transfer")):
+        if record.name == "root":  # that is Prowler's; libraries have loggers of their own, and errors that nobody minds
             self.records.append(record)
 
     def crashed(self, call: Any, error: BaseException) -> None:
@@ -364,10 +364,16 @@ class Needs:
                 elif isinstance(node, (ast.Assign, ast.AnnAssign)):
                     self._note(f"{module}:{node.lineno}", _names(node), set(_written(node)))
                 elif isinstance(node, ast.Call):
-                    mentioned = _names(node)
-                    for name in mentioned & self._names.keys():
-                        self._names[name] |= mentioned
+                    self._given(node)
         return always
+
+    def _given(self, call: ast.Call) -> None:
+        """`threads(self._get_policy, self.buckets)`: what the one does hangs on the others, and `threads` on none of the methods."""
+        given = set().union(*(_names(each) for each in (*call.args, *call.keywords)))
+        for name in given & self._names.keys():
+            self._names[name] |= given
+        if isinstance(call.func, ast.Attribute) and call.func.attr in self._names:
+            self._names[call.func.attr] |= given - self._names.keys()
 
     def _note(self, name: str, names: set[str], writes: set[str]) -> None:
         self._names.setdefault(name, set()).update(names)
@@ -384,12 +390,14 @@ class Needs:
 
 
 def _names(tree: ast.AST) -> set[str]:
-    found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return found | {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
-    }
+    """Attributes, also those that are got by a text."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr", "setattr"):
+            found |= {each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    return found
 
 
 def _written(tree: ast.AST) -> Iterator[str]:

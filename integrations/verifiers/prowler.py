@@ -86,6 +86,7 @@ AWS_PREFIXES = {"monitoring": "cloudwatch"}  # signs as one, and is allowed as t
 DIED = _("Prowler's process ended without an answer: %(said)s.")
 LATE = _("Prowler did not answer within %(n)s seconds.")
 ABSENT_PYTHON = _("Prowler's Python, %(path)s, cannot be run (%(error)s).")
+NO_PROWLER = _("There is no Prowler where %(path)s looks for it (%(said)s).")
 UNSUPPORTED = _("Prowler's checks of %(provider)s cannot be run again here.")
 WRONG_VERSION = _("Prowler %(version)s cannot be asked: this needs Prowler 5.")
 NO_CHECK = _("Prowler %(version)s has no check %(check)s.")
@@ -273,6 +274,8 @@ def _stop_if_impossible(target: Target, answer: Mapping[str, Any]) -> None:
         return
     said, version = impossible["said"], answer.get("prowler", "?")
     match impossible["stage"]:
+        case "absent":
+            raise Stop(Outcome.CANNOT, Text(NO_PROWLER, {"path": str(settings.PROWLER), "said": said}))
         case "version":
             raise Stop(Outcome.CANNOT, Text(WRONG_VERSION, {"version": said}))
         case "provider":
