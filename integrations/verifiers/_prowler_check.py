@@ -1,6 +1,7 @@
 """Run by the Python of Prowler's own environment, never by ours: a question on standard input, one JSON document on standard output.
 
-    {"provider": "aws", "account": "123456789012", "region": "eu-west-1", "options": {…}, "checks": ["…", …], "seconds": 300}
+    {"provider": "aws", "account": "123456789012", "region": "eu-west-1", "everywhere": false,
+     "options": {…}, "checks": ["…", …], "seconds": 300}
 
 It uses Prowler as a library, as its command line spends nearly a minute before it begins. Each question has a process of its own:
 Prowler's clients are globals of modules, and answer a second question from what they read for the first one.
@@ -155,9 +156,9 @@ def _provider(kind: str, class_name: str, **given: Any) -> Any:
 def _aws(question: Mapping[str, Any]) -> Any:
     options = question["options"]
     return _provider(
-        "aws", "AwsProvider", regions={question["region"]}, profile=options.get("profile"), role_arn=options.get("role_arn"),
-        external_id=options.get("external_id"), role_session_name="cspm-triage-verification", session_duration=900,
-        scan_unused_services=True,
+        "aws", "AwsProvider", regions=set() if question["everywhere"] else {question["region"]}, scan_unused_services=True,
+        profile=options.get("profile"), role_arn=options.get("role_arn"), external_id=options.get("external_id"),
+        role_session_name="cspm-triage-verification", session_duration=900,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,13 +105,14 @@ THERE = _("Prowler says nothing of %(asset)s, which is there all the same.")
 
 
 class Question(NamedTuple):
-    """What one process answers. `options`: sorted pairs."""
+    """What one process answers. `options`: sorted pairs. `everywhere`: in all regions, asked from this one."""
 
     provider: str
     account: str
     region: str
     options: tuple[tuple[str, str], ...]
     checks: tuple[str, ...]
+    everywhere: bool = False
 
 
 def answers(scanner: str, check: str) -> bool:
@@ -126,13 +128,23 @@ def verify(targets: Sequence[Target], at: datetime, /) -> Iterator[Judgement]:
         if target.provider not in CREDENTIALS:
             yield Judgement(Outcome.CANNOT, Text(UNSUPPORTED, {"provider": target.provider}))
             continue
-        question = _question(target)
-        if question not in known or time.monotonic() - known[question][0] > FRESH:
-            answer = _asked(question)
-            known[question] = (time.monotonic(), answer)
         if reach is None or (reach.account, reach.options) != (target.account, target.options):
             reach = Reach(target)
-        yield _judged(target, question, known[question][1], Account(target, at, reach))
+        question = _question(target)
+        judgement = _judged(target, question, _answer(question, known), Account(target, at, reach))
+        if judgement.outcome is Outcome.FAILING and _stands_in(target):
+            # What is missing here may be there in another region, and enough: only all of them tell.
+            question = question._replace(everywhere=True)
+            wider = _judged(target, question, _answer(question, known), Account(target, at, reach))
+            judgement = replace(wider, exchanges=judgement.exchanges + wider.exchanges)
+        yield judgement
+
+
+def _answer(question: Question, known: dict[Question, tuple[float, dict[str, Any]]]) -> dict[str, Any]:
+    if question not in known or time.monotonic() - known[question][0] > FRESH:
+        answer = _asked(question)
+        known[question] = (time.monotonic(), answer)
+    return known[question][1]
 
 
 def _question(target: Target) -> Question:
@@ -217,7 +229,7 @@ def _judged(target: Target, question: Question, answer: Mapping[str, Any], accou
     if "failed" in answer:
         failed: Judgement = answer["failed"]
         return failed
-    rows = _rows(target, answer.get("rows", ()))
+    rows = _rows(target, answer.get("rows", ()), everywhere=question.everywhere)
     exchanges = [_exchange(target, question, answer, rows)]
     try:
         outcome, summary = _verdict(target, answer, rows)
@@ -290,16 +302,24 @@ def _stop_if_impossible(target: Target, answer: Mapping[str, Any]) -> None:
     raise Stop(Outcome.ERROR, Text(UNREACHED, {"said": said[:300]}))
 
 
-def _rows(target: Target, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of the asset, its own region before others; if it stands for what was missing and is not there, those of its place."""
+def _rows(target: Target, rows: Iterable[Mapping[str, Any]], *, everywhere: bool) -> list[Mapping[str, Any]]:
+    """Those of the asset, its own region before others; if it stands for what was missing and is not there, those of its place.
+
+    Where it was missing from its region, and is not when all of them are asked, those of the others have settled it.
+    """
     checks = {target.check, ALL_PORTS} if target.check.startswith(PORT_CHECK) else {target.check}
     ours = [row for row in rows if row["check"] in checks and row["account"].casefold() == target.account.casefold()]
     found = [row for row in ours if _is_of(target, row)]
-    if not found and target.provider == "aws" and is_stand_in(target.asset, target.asset_name, target.account):
-        return [row for row in ours if row["region"] == target.region or not target.region]
-    if target.provider == "aws":
-        found = [row for row in found if row["region"] == target.region] or found
-    return found
+    if target.provider != "aws":
+        return found
+    if not found and _stands_in(target):
+        here = [row for row in ours if row["region"] == target.region or not target.region]
+        return here or (ours if everywhere else [])
+    return [row for row in found if row["region"] == target.region] or found
+
+
+def _stands_in(target: Target) -> bool:
+    return target.provider == "aws" and is_stand_in(target.asset, target.asset_name, target.account)
 
 
 def _is_of(target: Target, row: Mapping[str, Any]) -> bool:
@@ -356,7 +376,7 @@ def _action(call: Mapping[str, Any]) -> str:
 def _silence(target: Target, account: Account) -> tuple[Outcome, Text, str]:
     """What it means that there is no row: gone, if the cloud itself says so, and nothing else."""
     said = {"asset": target.asset}
-    if target.provider != "aws" or is_stand_in(target.asset, target.asset_name, target.account):
+    if target.provider != "aws" or _stands_in(target):
         return Outcome.CANNOT, Text(NO_ROW, said), ""
     try:
         return Outcome.CANNOT, Text(THERE if is_there(account) else NO_ROW, said), ""
@@ -373,8 +393,8 @@ def _exchange(target: Target, question: Question, answer: Mapping[str, Any], row
         service="prowler",
         operation=target.check,
         request={
-            "provider": target.provider, "account": target.account, "region": question.region, "resource": target.asset,
-            "checks": list(question.checks), "scan_unused_services": True,
+            "provider": target.provider, "account": target.account, "region": question.region, "everywhere": question.everywhere,
+            "resource": target.asset, "checks": list(question.checks), "scan_unused_services": True,
             "prowler": answer.get("prowler", "?"), "python": answer["python"],
         },
         response={

@@ -85,7 +85,7 @@ def test_evidence_has_the_question_the_rows_the_log_and_the_calls(theirs):
     assert (exchange.service, exchange.operation, exchange.region) == ("prowler", "s3_bucket_public_access", REGION)
     assert exchange.request == {
         "provider": "aws", "account": ACCOUNT, "region": REGION, "resource": BUCKET, "checks": ["s3_bucket_public_access"],
-        "scan_unused_services": True, "prowler": VERSION, "python": judgement.tools["python"],
+        "everywhere": False, "scan_unused_services": True, "prowler": VERSION, "python": judgement.tools["python"],
     }  # fmt: skip
     assert [found["uid"] for found in exchange.response["rows"]] == [BUCKET]
     assert exchange.response["rows_in_all"] == 2
@@ -371,7 +371,7 @@ def test_the_check_of_one_port_that_left_it_to_the_check_of_all_is_failing(their
         "rows": [{"check": SSH, "status": "PASS", "said": "was not checked", "uid": GROUP, "name": "x", "region": REGION, "account": ACCOUNT},
                  {"check": ALL, "status": "FAIL", "said": "all open", "uid": GROUP, "name": "x", "region": REGION, "account": ACCOUNT}],
     }  # fmt: skip
-    assert prowler._verdict(group, answer, prowler._rows(group, answer["rows"]))[0] == Outcome.FAILING
+    assert prowler._verdict(group, answer, prowler._rows(group, answer["rows"], everywhere=False))[0] == Outcome.FAILING
 
 
 def test_what_stood_for_something_missing_is_fixed_when_that_is_there(theirs):
@@ -399,13 +399,33 @@ def test_a_trail_of_another_region_settles_this_one(theirs):
     assert theirs.asked[0]["regions"] == ["eu-west-3"]
 
 
+def test_what_is_missing_here_may_be_there_in_another_region_and_enough(theirs):
+    """A metric filter beside the trail of another region satisfies a check that still misses it where it looks at one region alone."""
+    missing = f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail"
+    found = row("PASS", missing.replace(REGION, "us-east-1") + "/audit", region="us-east-1", name="audit")
+    stand_in = row("FAIL", missing, name=ACCOUNT)
+    thing = target("cloudtrail_multi_region_enabled", missing, name=ACCOUNT)
+
+    theirs.told(rows=[stand_in], rows_everywhere=[found])
+    judgement = verified(thing)
+    assert judgement.outcome == Outcome.FIXED
+    assert [exchange.request["everywhere"] for exchange in judgement.exchanges] == [False, True]
+    assert [asked["regions"] for asked in theirs.asked] == [[REGION], []]
+
+    theirs.told(rows=[stand_in], rows_everywhere=[stand_in, found])
+    assert verified(thing).outcome == Outcome.FAILING
+    theirs.told(rows=[stand_in], rows_everywhere=[])
+    assert verified(thing).outcome == Outcome.CANNOT
+    theirs.told(rows=[], rows_everywhere=[found])
+    assert verified(thing).outcome == Outcome.CANNOT
+
+
 def test_the_password_policy_has_the_sessions_region_in_its_name(theirs):
     policy = f"arn:aws:iam:eu-west-1:{ACCOUNT}:password-policy"
     theirs.told(rows=[row("PASS", policy.replace("eu-west-1", "eu-west-3"), region="eu-west-3", name=ACCOUNT)])
     assert verified(target("iam_password_policy_symbol", policy, region="")).outcome == Outcome.FIXED
-    verified(target("iam_password_policy_symbol", policy, region="", region_="x"))
     verified(dataclasses.replace(target("iam_password_policy_symbol", policy, region=""), options={"region": "eu-west-3"}))
-    assert [asked["regions"] for asked in theirs.asked] == [["eu-west-1"], ["eu-west-1"], ["eu-west-3"]]
+    assert [asked["regions"] for asked in theirs.asked] == [["eu-west-1"], ["eu-west-3"]]
 
 
 # --- whose account, which Prowler, what it gets to know -----------------------------------------------------------------------
