@@ -67,7 +67,7 @@ def answered(question: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any
         raise Impossible("provider", kind)
     log = Log()
     calls = recorded_calls() if kind == "aws" else []
-    provider, row = reached(kind, question, said)
+    provider, row = reached(kind, question, said, log)
     log.records.clear()
     calls.clear()  # of Prowler's own way in: who it is, which regions there are, whose organization
     rows: list[dict[str, Any]] = []
@@ -112,7 +112,9 @@ def version() -> str:
     return found
 
 
-def reached(kind: str, question: Mapping[str, Any], said: dict[str, Any]) -> tuple[Any, Callable[[Any, Any], dict[str, Any]]]:
+def reached(
+    kind: str, question: Mapping[str, Any], said: dict[str, Any], log: "Log"
+) -> tuple[Any, Callable[[Any, Any], dict[str, Any]]]:
     """Prowler's provider, and what makes rows of its reports; who asks, and whom that reaches, is said. Raises Impossible."""
     make, whom, row = PROVIDERS[kind]
     try:
@@ -123,7 +125,9 @@ def reached(kind: str, question: Mapping[str, Any], said: dict[str, Any]) -> tup
             services_scanned=0, expected_checks=list(question["checks"]), completed_checks=0, audit_progress=0
         )
         said |= whom(provider)
-    except (Exception, SystemExit) as error:  # whatever Prowler and the clouds' libraries raise, it means: not reached
+    except SystemExit as error:  # where Prowler gives up, the log alone says why
+        raise Impossible("reach", str(log.records[-1].getMessage()) if log.records else f"exit {error.code}") from error
+    except Exception as error:  # whatever Prowler and the clouds' libraries raise, it means: not reached
         raise Impossible("reach", f"{type(error).__name__}: {error}") from error
     return provider, row
 

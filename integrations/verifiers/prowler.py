@@ -63,17 +63,20 @@ CREDENTIALS = {
 SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|_KEY$|CERTIFICATE_CONTENT")
 
 REFUSED = re.compile(
-    r"access ?denied|unauthorized|not authorized|forbidden|\b40[13]\b|AuthorizationFailed|RequestDenied|permission[ _]?denied"
-    r"|insufficient[ _]?(?:permission|privilege)|does not have [\w.]* ?(?:permission|authorization|access)|not accessible by",
+    r"access ?denied|\bunauthorized\b|not authorized|\bforbidden\b|(?<![\w-])40[13](?![\w-])|AuthorizationFailed|RequestDenied"
+    r"|permission[ _]?denied|insufficient[ _]?(?:permission|privilege)|not accessible by"
+    r"|does not have [\w.]* ?(?:permission|authorization|access)",
     re.IGNORECASE,
 )
+LINE = re.compile(r"\w+\[\d+\]")  # where in Prowler's source it happened
 # Answers that are sent as refusals: that a service is not switched on, or that another account is its administrator.
 STATE = re.compile(r"is not enabled|not subscribed|No default admin|only available to .* Administrators", re.IGNORECASE)
-ABSENT = re.compile(r"\(?\b(?:NoSuch\w+|\w+NotFound(?:Error|Exception|Fault)?|\w+DoesNotExist\w*)\b")
+# Errors that say that something is not configured. That the asset itself is not there, none of them says.
+ABSENT = re.compile(r"\((?!NoSuchBucket\))(?:NoSuch\w+|\w*NotFound\w*|404)\)|HttpError 404")
 UNKNOWN_TO_CLOUD = re.compile(
     "|".join(
         (*NO_CREDENTIALS, "NoCredentials", "CredentialsError", "ProfileNotFound", "EnvironmentVariable", "Unable to locate credentials",
-         "SetUpSession", "InvalidKubeConfig", "AccessKeyIDInvalid", "SecretAccessKeyInvalid", "TokenExpired")
+         "SetUpSession", "InvalidKubeConfig", "Authentication", "CredentialUnavailable", "AccessKeyIDInvalid", "SecretAccessKeyInvalid", "TokenExpired")
     )
 )  # fmt: skip
 PERMISSIONS = (
@@ -296,7 +299,7 @@ def _stop_if_impossible(target: Target, answer: Mapping[str, Any]) -> None:
             raise Stop(Outcome.CANNOT, Text(NO_CHECK, {"version": version, "check": target.check}))
     if UNKNOWN_TO_CLOUD.search(said):
         raise Stop(Outcome.DENIED, Text(NO_CREDENTIALS_SAID, {"said": said[:300]}), missing="credentials")
-    if REFUSED.search(said):
+    if _refuses(said):
         missing = _permission(said) or "credentials"
         raise Stop(Outcome.DENIED, Text(NO_CREDENTIALS_SAID, {"said": said[:300]}), missing=missing)
     raise Stop(Outcome.ERROR, Text(UNREACHED, {"said": said[:300]}))
@@ -355,9 +358,13 @@ def _lacking(answer: Mapping[str, Any]) -> list[str]:
     for line in answer["log"]:
         said = line["said"]
         known = answer["provider"] == "aws" and "An error occurred (" in said  # as a call, which was recorded
-        if REFUSED.search(said) and not STATE.search(said) and not known:
+        if _refuses(said) and not known:
             found[_permission(said) or line["service"]] = None
     return list(found)
+
+
+def _refuses(said: str) -> bool:
+    return REFUSED.search(LINE.sub("", said)) is not None and STATE.search(said) is None
 
 
 def _permission(said: str) -> str:

@@ -218,7 +218,7 @@ def test_each_line_of_a_recorded_log_of_denials_is_one(theirs):
     denied = [line for line in lines if "AccessDenied" in line]
     assert len(denied) > 5
     for line in denied:
-        assert prowler.REFUSED.search(line), line
+        assert prowler._refuses(line), line
     named = {prowler._permission(line) for line in denied}
     assert {"ec2:DescribeSecurityGroups", "iam:GetAccountPasswordPolicy"} <= named
 
@@ -257,6 +257,35 @@ def test_a_denial_in_the_log_counts_for_every_provider(theirs, provider, check, 
     theirs.told(identity=whom, projects={"acme": {}}, log=[[level, REFUSALS[provider]]])
     judgement = verified(target(check, "thing", provider=provider, account="acme"))
     assert (judgement.outcome, judgement.missing) == (Outcome.DENIED, missing)
+
+
+@pytest.mark.parametrize(
+    ("said", "refuses"),
+    [
+        ("eu-west-1 -- ResponseParserError[403]: Unable to parse response", False),
+        ("vol-403-x: KeyError[12]: 'unauthorized_api_calls'", False),
+        ("ClientError[7]: (AccessDeniedException) when calling: Macie is not enabled", False),
+        ("ApiException[9]: (403) Reason: no", True),
+        ("401 Client Error: Unauthorized for url", True),
+    ],
+)
+def test_numbers_of_lines_and_names_are_no_refusals(said, refuses):
+    assert prowler._refuses(said) is refuses
+
+
+@pytest.mark.parametrize(
+    ("said", "absent"),
+    [
+        ("An error occurred (NoSuchBucketPolicy) when calling", True),
+        ("An error occurred (ResourceNotFoundException) when calling", True),
+        ("An error occurred (NoSuchBucket) when calling", False),
+        ("An error occurred (InvalidInstanceID.NotFound) when calling", False),
+        ("FileNotFoundError: no such file", False),
+        ("ModuleNotFoundError: No module named 'x'", False),
+    ],
+)
+def test_what_is_not_configured_is_an_answer_and_what_is_not_there_is_none(said, absent):
+    assert bool(prowler.ABSENT.search(said)) is absent
 
 
 @pytest.mark.parametrize(
