@@ -72,13 +72,11 @@ LINE = re.compile(r"\w+\[\d+\]")  # where in Prowler's source it happened
 # Answers that are sent as refusals: that a service is not switched on, or that another account is its administrator.
 STATE = re.compile(r"is not enabled|not subscribed|No default admin|only available to .* Administrators", re.IGNORECASE)
 # Errors that say that something is not configured. That the asset itself is not there, none of them says.
-ABSENT = re.compile(r"\((?!NoSuchBucket\))(?:NoSuch\w+|\w*NotFound\w*|404)\)|HttpError 404")
+ABSENT = re.compile(r"\((?!NoSuchBucket\))(?:NoSuch\w+|\w*NotFound\w*)\)|\(404\)\s+Reason|HttpError 404")
 UNKNOWN_TO_CLOUD = re.compile(
-    "|".join(
-        (*NO_CREDENTIALS, "NoCredentials", "CredentialsError", "ProfileNotFound", "EnvironmentVariable", "Unable to locate credentials",
-         "SetUpSession", "InvalidKubeConfig", "Authentication", "CredentialUnavailable", "AccessKeyIDInvalid", "SecretAccessKeyInvalid", "TokenExpired")
-    )
-)  # fmt: skip
+    r"NoCredentials|CredentialsError|CredentialUnavailable|Authentication|EnvironmentVariable|Unable to locate credentials|ProfileNotFound"
+    r"|SetUpSession|InvalidKubeConfig|AccessKeyIDInvalid|SecretAccessKeyInvalid|TokenExpired|" + "|".join(sorted(NO_CREDENTIALS))
+)
 PERMISSIONS = (
     re.compile(r"not authorized to perform: (?P<named>[\w-]+:\w+)"),  # AWS
     re.compile(r"perform(?:ing)? action '(?P<named>[\w./*-]+)'"),  # Azure

@@ -280,6 +280,8 @@ def test_numbers_of_lines_and_names_are_no_refusals(said, refuses):
         ("An error occurred (ResourceNotFoundException) when calling", True),
         ("An error occurred (NoSuchBucket) when calling", False),
         ("An error occurred (InvalidInstanceID.NotFound) when calling", False),
+        ("ApiException[3]: (404)\nReason: Not Found", True),
+        ("An error occurred (404) when calling the GetContactInformation operation: <!doctype html>", False),
         ("FileNotFoundError: no such file", False),
         ("ModuleNotFoundError: No module named 'x'", False),
     ],
