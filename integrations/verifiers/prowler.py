@@ -60,6 +60,7 @@ CREDENTIALS = {
     "m365": ("AZURE_", "M365_"),
     "github": ("GITHUB_PERSONAL_ACCESS_TOKEN", "GITHUB_OAUTH_APP_TOKEN", "GITHUB_APP_ID", "GITHUB_APP_KEY"),
 }
+LOCAL = ("127.0.0.1", "::1", "localhost")
 SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|_KEY$|CERTIFICATE_CONTENT")
 
 REFUSED = re.compile(
@@ -206,12 +207,8 @@ def _environment(question: Question) -> dict[str, str]:
         endpoint = options.get("endpoint_url", "")
         if endpoint:
             environment["AWS_ENDPOINT_URL"] = endpoint
-        unsigned = not options.get("profile") and not {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & environment.keys()
-        if unsigned and urlsplit(endpoint).hostname in (
-            "127.0.0.1",
-            "::1",
-            "localhost",
-        ):  # asks for a signature, and for nobody's
+        keys = options.get("profile") or {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & environment.keys()
+        if not keys and urlsplit(endpoint).hostname in LOCAL:  # asks for a signature, and for nobody's
             environment |= {"AWS_ACCESS_KEY_ID": "simulated", "AWS_SECRET_ACCESS_KEY": "simulated"}
     return environment
 
@@ -267,8 +264,8 @@ def _verdict(target: Target, answer: Mapping[str, Any], rows: Sequence[Mapping[s
         if line["level"] in ERRORS and line["matters"] and not ABSENT.search(line["said"]):
             raise Stop(Outcome.ERROR, Text(FAULTY, {"said": line["said"][:300]}))
     own = [row for row in rows if row["check"] == target.check]
-    # A group that is open on all ports passes the check of one, which leaves it to the check of all.
-    siblings = [row for row in rows if row["check"] == ALL_PORTS and target.check != ANY_PORT]
+    # A group that is open on all ports may pass the check of some, which leaves it to the check of all.
+    siblings = [row for row in rows if row["check"] == ALL_PORTS and "tcp_port" in target.check]
     for row in (*own, *siblings):
         if row["status"] == "FAIL":
             return Outcome.FAILING, Text(FAILS, {"said": row["said"]})

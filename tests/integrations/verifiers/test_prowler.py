@@ -393,16 +393,25 @@ def test_a_group_that_is_open_on_all_ports_is_open_on_each_and_an_unused_one_is_
     assert all(asked["unused"] for asked in theirs.asked)
 
 
-def test_the_check_of_one_port_that_left_it_to_the_check_of_all_is_failing(theirs):
-    """However it comes that Prowler runs that one first."""
-    theirs.told(groups=[{"arn": GROUP, "ports": "all", "in_use": True}])
-    group = target(SSH, GROUP)
-    answer = {
-        "accounts": [ACCOUNT], "principal": "", "log": [], "refused": [], "provider": "aws",
-        "rows": [{"check": SSH, "status": "PASS", "said": "was not checked", "uid": GROUP, "name": "x", "region": REGION, "account": ACCOUNT},
-                 {"check": ALL, "status": "FAIL", "said": "all open", "uid": GROUP, "name": "x", "region": REGION, "account": ACCOUNT}],
-    }  # fmt: skip
-    assert prowler._verdict(group, answer, prowler._rows(group, answer["rows"], everywhere=False))[0] == Outcome.FAILING
+@pytest.mark.parametrize(
+    ("check", "outcome"),
+    [
+        (SSH, Outcome.FAILING),
+        (SSH.replace("_22", "_mysql_3306"), Outcome.FAILING),
+        (f"{ANY}_from_ip", Outcome.FIXED),
+        (ANY, Outcome.FIXED),
+    ],
+)
+def test_a_check_of_some_ports_that_left_it_to_the_check_of_all_is_failing(check, outcome):
+    """However it comes that Prowler runs that one first. Whether single addresses are let in is another question."""
+    row = {"uid": GROUP, "name": "x", "region": REGION, "account": ACCOUNT}
+    rows = [
+        {"check": check, "status": "PASS", "said": "was not checked", **row},
+        {"check": ALL, "status": "FAIL", "said": "all open", **row},
+    ]
+    answer = {"accounts": [ACCOUNT], "principal": "", "log": [], "refused": [], "provider": "aws"}
+    thing = target(check, GROUP)
+    assert prowler._verdict(thing, answer, prowler._rows(thing, rows, everywhere=False))[0] == outcome
 
 
 def test_what_stood_for_something_missing_is_fixed_when_that_is_there(theirs):
