@@ -76,7 +76,8 @@ STATE = re.compile(r"is not enabled|not subscribed|No default admin|only availab
 ABSENT = re.compile(r"\((?!NoSuchBucket\))(?:NoSuch\w+|\w*NotFound\w*)\)|\(404\)\s+Reason|HttpError 404")
 UNKNOWN_TO_CLOUD = re.compile(
     r"NoCredentials|CredentialsError|CredentialUnavailable|Authentication|EnvironmentVariable|Unable to locate credentials|ProfileNotFound"
-    r"|SetUpSession|InvalidKubeConfig|AccessKeyIDInvalid|SecretAccessKeyInvalid|TokenExpired|" + "|".join(sorted(NO_CREDENTIALS))
+    r"|SetUpSession|SetUpIdentity|InvalidKubeConfig|AccessKeyIDInvalid|SecretAccessKeyInvalid|TokenExpired|"
+    + "|".join(sorted(NO_CREDENTIALS))
 )
 PERMISSIONS = (
     re.compile(r"not authorized to perform: (?P<named>[\w-]+:\w+)"),  # AWS
