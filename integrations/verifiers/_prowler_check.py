@@ -31,6 +31,10 @@ ROWS, CALLS, LENGTH = 20_000, 500, 600  # at most so many rows and calls, and so
 # Of a cloud's error, as it stands in a message.
 CODE = re.compile(r"\(\w+\)(?: when calling the \w+ operation)?|\w+(?:Error|Exception)\b(?!\[)")
 MUTATING = frozenset({"add", "append", "extend", "insert", "pop", "remove", "setdefault", "update"})
+PASSING, ITERATING = (
+    frozenset({"get", "items", "keys", "setdefault", "values"}),
+    frozenset({"enumerate", "list", "reversed", "sorted", "zip"}),
+)
 
 
 class Impossible(Exception):
@@ -352,16 +356,19 @@ class Needs:
         self._needed = self._closure(wanted)
 
     def touched(self, file: str, method: str) -> bool:
-        """Whether what fails in this method can change a verdict. Also true of what no service defines: a function in a function."""
+        """Whether what fails in this method can change a verdict. Also true of what is no method of a service, but a function."""
         return not file.endswith("_service.py") or method not in self._names or method in self._needed
 
     def _read(self, module: str, tree: ast.AST) -> set[str]:
-        """Note what each method names and writes. Answered is what all depends on: the conditions of constructors."""
+        """Note what each method names and writes. Answered is what may be behind anything: conditions of constructors, hidden writers."""
         always: set[str] = set()
-        methods = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        methods = [node for each in classes for node in each.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
         for method in methods:
             if method.name != "__init__":
-                self._note(method.name, _names(method), set(_written(method)))
+                into = Locals(method).written()
+                self._note(method.name, _names(method), into.union(_written(method)) - {""})
+                always |= {method.name} if "" in into else set()
         for constructor in (method for method in methods if method.name == "__init__"):
             for node in ast.walk(constructor):
                 if isinstance(node, ast.If):
@@ -417,6 +424,53 @@ def _written(tree: ast.AST) -> Iterator[str]:
             yield from _path(node.value)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr":
             yield from _names(node)
+
+
+class Locals:
+    """`for key in self.keys: key["policy"] = …` writes into `keys`: where the local names of a method come from."""
+
+    def __init__(self, method: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._method = method
+        self._given = {each.arg for each in ast.walk(method.args) if isinstance(each, ast.arg)}
+        self._sources: dict[str, list[ast.AST]] = {}
+        for node in ast.walk(method):
+            if isinstance(node, ast.Assign):
+                self._come_from(node.targets, node.value)
+            elif isinstance(node, (ast.For, ast.AsyncFor)):
+                self._come_from([node.target], node.iter)
+
+    def written(self) -> set[str]:
+        """Attributes of which a part is changed through a local name; '' for what the method was given, which may be part of anything."""
+        found: set[str] = set()
+        for node in ast.walk(self._method):
+            stored = isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load)
+            called = isinstance(node, ast.Attribute) and node.attr in MUTATING
+            if isinstance(node, (ast.Subscript, ast.Attribute)) and (stored or called):
+                found |= self._origin(node.value, frozenset())
+        return found
+
+    def _come_from(self, targets: list[ast.expr], source: ast.AST) -> None:
+        for name in {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}:
+            self._sources.setdefault(name, []).append(source)
+
+    def _origin(self, node: ast.AST, seen: frozenset[str]) -> set[str]:
+        """What a call answers is new, except of those that hand out what is there."""
+        attributes: set[str] = set()
+        while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+            if isinstance(node, ast.Attribute):
+                attributes.add(node.attr)
+                node = node.value
+            elif isinstance(node, ast.Subscript):
+                node = node.value
+            elif isinstance(node.func, ast.Attribute) and node.func.attr in PASSING:
+                node = node.func.value
+            else:
+                handed = node.args if getattr(node.func, "id", "") in ITERATING else []
+                return attributes.union(*(self._origin(each, seen) for each in handed))
+        if attributes or not isinstance(node, ast.Name) or node.id in seen:
+            return attributes
+        found = {""} if node.id in self._given else set()
+        return found.union(*(self._origin(each, seen | {node.id}) for each in self._sources.get(node.id, ())))
 
 
 def _path(node: ast.AST) -> Iterator[str]:

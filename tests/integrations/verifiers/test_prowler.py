@@ -1,5 +1,6 @@
 """Prowler asked again, in an environment of its own: what must not fool us. The last test asks the real one, where there is one."""
 
+import ast
 import dataclasses
 import json
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from integrations.verifiers import prowler
+from integrations.verifiers import _prowler_check, prowler
 from tests.cloud import ACCOUNT, REGION
 from tests.factories import AT
 from tests.flows.planted import estate
@@ -326,6 +327,24 @@ def test_an_error_of_what_it_does_not_look_at_changes_nothing_and_is_in_the_evid
     (line,) = judgement.exchanges[0].response["log"]
     assert (line["where"].split()[1], line["matters"], line["times"]) == ("_get_bucket_encryption", False, 1)
     assert verified(target("s3_bucket_default_encryption", BUCKET)).outcome == Outcome.ERROR
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        ("for key in self.keys: key['policy'] = 1", {"keys"}),
+        ("held = self.keys\n for key in held.values(): key['policy'] = 1", {"keys"}),
+        ("for at, key in enumerate(self.keys): key.append(at)", {"keys"}),
+        ("for key in client.list_keys().get('Keys'): key['Arn'] = 1", set()),
+        ("page = [{}]\n for key in page: key['Arn'] = 1", set()),
+        ("given['policy'] = 1", {""}),
+        ("for key in given.keys_of: key['policy'] = 1", {"keys_of"}),
+    ],
+)
+def test_what_a_method_writes_through_a_local_name(body, written):
+    """'' is what it was given: that may be a part of anything, and so its errors always matter."""
+    method = ast.parse(f"def read(self, client, given):\n {body}").body[0]
+    assert _prowler_check.Locals(method).written() == written
 
 
 def test_that_nothing_is_configured_is_an_answer(theirs):
