@@ -167,7 +167,9 @@ TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
 # server. The commands are TOML, a table each: argv, and seconds, exits, env.
 SOURCE_FOLDERS = env.list("CSPM_SOURCE_FOLDERS", default=[]) or [str(paths.folder(CSPM_HOME, "inbox"))]
 SCAN_COMMANDS = paths.commands(env.str("CSPM_SCAN_COMMANDS", default=""))
-PROWLER = env.str("CSPM_PROWLER", default="")  # the Python of Prowler's own environment
+# The Python of an environment in which Prowler 5 is installed, such as /opt/prowler/bin/python: its checks can be verified then.
+PROWLER = env.str("CSPM_PROWLER", default="")
+PROWLER_SECONDS = env.int("CSPM_PROWLER_SECONDS", default=300)
 CHECKS_DIR = paths.folder(CSPM_HOME, "checks")  # checks of one's own, as YAML
 # What the ledger is called, and the key that signs it (base64 of 32 bytes); by default made and kept in CSPM_HOME/ledger.
 LEDGER_ORIGIN = env.str("CSPM_LEDGER_ORIGIN", default="")

@@ -309,7 +309,8 @@ class Judgement:
 class Verifier(Protocol):
     """Answers a family of checks on assets. A module in `integrations/verifiers/`.
 
-    `CHECKS` names the (scanner, check key) pairs that it answers. `verify` gets targets of one account with the same options, and
+    `CHECKS` names the (scanner, check key) pairs that it answers; a family that cannot be listed, it has `answers(scanner, check) -> bool`
+    for, which is asked of what no other verifier names. `verify` gets targets of one account with the same options, and
     yields one Judgement for each, in their order; what they have in common is asked once. It never raises for what the outside
     does: a refusal is DENIED, a fault is ERROR.
 

@@ -6,11 +6,12 @@ import pytest
 from tests.factories import ACCOUNT, AT, TRIAGER, VIEWER, Clock, change, finding
 from tests.plugins.verifiers import told
 from tests.processes import ended, in_child
+from tests.servers.prowler import lay
 from triage import plugins
 from triage.domain import evidence, lifecycle, verification
 from triage.domain.errors import NotAllowed, NotFound
 from triage.domain.verification import requesting, running
-from triage.models import Account, Event, Evidence, Verification
+from triage.models import Account, Check, Event, Evidence, Verification
 from triage.ports import Outcome
 
 PERSON = Verification.Trigger.PERSON
@@ -165,6 +166,42 @@ def test_a_check_without_verifier_cannot_be_verified_and_says_so(clock):
     assert "iam_avoid_root_usage" in str(done.summary)
     assert verification.fitting("prowler", "iam_avoid_root_usage") is None
     assert verification.fitting("prowler", "told") == "told"
+
+
+@pytest.mark.django_db
+def test_who_names_a_check_comes_before_who_answers_a_family_and_that_only_where_it_can(clock, settings):
+    """The answers of a family hang on the server's settings, so that they are asked anew each time."""
+    for check in ("told", "iam_avoid_root_usage", "AVD-AWS-0001"):
+        finding(check=check)
+    settings.PROWLER = "/opt/prowler/bin/python"
+    assert [verification.fitting("prowler", check) for check in ("told", "s3_bucket_public_access", "iam_avoid_root_usage")] == [
+        "told", "aws_s3", "prowler",
+    ]  # fmt: skip
+    assert verification.fitting("checkov", "iam_avoid_root_usage") is None
+    answered = Check.objects.filter(pk__in=requesting.answered_checks())
+    assert set(answered.values_list("key", flat=True)) == {"told", "iam_avoid_root_usage"}
+    settings.PROWLER = ""
+    assert verification.fitting("prowler", "iam_avoid_root_usage") is None
+    answered = Check.objects.filter(pk__in=requesting.answered_checks())
+    assert set(answered.values_list("key", flat=True)) == {"told"}
+
+
+@pytest.mark.django_db
+def test_a_check_of_prowler_alone_is_verified_by_prowler_with_proof(clock, settings, tmp_path_factory):
+    theirs = lay(tmp_path_factory.mktemp("prowler"))
+    settings.PROWLER = theirs.python
+    row = finding(check="vpc_peering_least_privilege")
+    theirs.told(rows=[{"status": "PASS", "status_extended": "Least privilege.", "resource_arn": row.asset.uid, "resource_id": "pcx-1",
+                       "region": row.region}])  # fmt: skip
+
+    asked = verification.request(finding=row.pk, trigger=PERSON, actor=TRIAGER, at=clock())
+    done = verification.run(verification=asked.pk, clock=clock)
+
+    row.refresh_from_db()
+    assert (done.verifier, done.outcome, row.status, row.grade) == ("prowler", "fixed", "verified", "proof")
+    kept = json.loads(evidence.read(bytes(done.evidence_id)))
+    assert kept["exchanges"][0]["response"]["rows"][0]["said"] == "Least privilege."
+    assert kept["tools"]["prowler"] == "5.46.0"
 
 
 # --- asking -------------------------------------------------------------------------------------------------------------------

@@ -48,12 +48,14 @@ def look_at_claims(*, at: datetime) -> int:
 def look_at_report(scan: int, *, at: datetime) -> VerificationRun | None:
     """Ask for verifications of what this report says is fixed: a scanner that was denied a permission may say so of what is not.
 
-    Of accounts alone that somebody said how to reach.
+    Of accounts alone that somebody said how to reach, and of checks that are answered in a moment: a report may say it of thousands.
     """
     if not in_force().on_report:
         return None
     events = Event.objects.filter(scan=scan, kind="verified", subject="finding").values("subject_id")
-    fixed = Finding.objects.filter(pk__in=events, status=Status.VERIFIED, grade=Grade.PROOF, check_ref__in=answered_checks())
+    fixed = Finding.objects.filter(
+        pk__in=events, status=Status.VERIFIED, grade=Grade.PROOF, check_ref__in=answered_checks(families_too=False)
+    )
     reached = fixed.exclude(account__options={})
     return _run(list(reached.values_list("pk", flat=True)), Trigger.REPORT, at)
 

@@ -29,10 +29,16 @@ ON CONFLICT DO NOTHING
 
 
 def fitting(scanner: str, check: str) -> str | None:
-    """The name of the verifier that answers this check, None if none does. A check of one's own is judged as it is written."""
+    """The name of the verifier that answers this check, None if none does. A check of one's own is judged as it is written.
+
+    Who names the check comes before who answers a family of them.
+    """
     if custom.answers(scanner, check):
         return custom.NAME
-    return answers().get((scanner, check)) or (custom.NAME if custom.might_answer(scanner) else None)
+    named = answers().get((scanner, check))
+    if named is None:
+        named = next((name for name in general() if plugins.get("verifiers", name).answers(scanner, check)), None)
+    return named or (custom.NAME if custom.might_answer(scanner) else None)
 
 
 def fitting_for(finding: Finding, places: Collection[int] | None = None) -> str | None:
@@ -49,11 +55,21 @@ def answers() -> dict[tuple[str, str], str]:
     return {pair: name for name in reversed(plugins.names("verifiers")) for pair in plugins.get("verifiers", name).CHECKS}
 
 
-def answered_checks() -> frozenset[int]:
-    """Numbers of the checks that a verifier answers."""
+@cache
+def general() -> tuple[str, ...]:
+    """Verifiers of families: whether they answer a check is for them to say, each time, as settings decide."""
+    return tuple(name for name in plugins.names("verifiers") if hasattr(plugins.get("verifiers", name), "answers"))
+
+
+def answered_checks(*, families_too: bool = True) -> frozenset[int]:
+    """Numbers of the checks that a verifier answers; without families, those alone that are answered in a moment."""
     keys = {key for _scanner, key in answers()} | custom.standing()[0].keys()
-    rows = Check.objects.filter(key__in=keys).values_list("pk", "scanner", "key")
-    return frozenset(number for number, scanner, key in rows if fitting(scanner, key))
+    families = [plugins.get("verifiers", name) for name in general()] if families_too else []
+    return frozenset(
+        number
+        for number, scanner, key in Check.objects.values_list("pk", "scanner", "key")
+        if (key in keys and fitting(scanner, key)) or any(family.answers(scanner, key) for family in families)
+    )
 
 
 def request(*, finding: int, trigger: str, actor: Actor, at: datetime) -> Verification:

@@ -18,7 +18,7 @@ from triage.domain.cleansing import clean
 from triage.domain.custom_checks import verifying as custom
 from triage.domain.locking import turn
 from triage.domain.verification import rescanning
-from triage.domain.verification.requesting import fitting_for
+from triage.domain.verification.requesting import fitting_for, general
 from triage.models import Finding, Grade, Verification, VerificationRun
 from triage.ports import Judgement, Outcome, Target, Text, Verifier
 
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 State = Verification.State
 LEASE = timedelta(minutes=10)
-SCANS = timedelta(hours=2)  # where a scanner is run again
+SLOW = timedelta(hours=2)  # where a scanner is run again, or a general verifier answers, which may take minutes
 ATTEMPTS = 3
 BATCH = 50
 LIMIT = 100  # of one drain: then others have the worker, too
 AT_ONCE = 2  # batches at one account, of all processes
 ORDER = (F("run").asc(nulls_first=True), "pk")
-SPARE = timedelta(minutes=2)  # one more question must not outlive the lease
+SPARE, LONG_SPARE = timedelta(minutes=2), timedelta(minutes=7)  # one more question must not outlive the lease
 
 
 def run(*, verification: int, clock: Callable[[], datetime]) -> Verification:
@@ -105,7 +105,7 @@ def _claim(which: Q, *, at: datetime) -> list[Verification]:
             found += [row for row in others[: BATCH - 1] if fitting_for(row.finding, places) == verifier]
         for row in found:
             row.verifier = verifier
-            lease = SCANS if verifier == rescanning.NAME else LEASE
+            lease = SLOW if verifier == rescanning.NAME or verifier in general() else LEASE
             row.state, row.started_at, row.lease_until, row.attempts = State.RUNNING, at, at + lease, row.attempts + 1
         Verification.objects.bulk_update(found, ["verifier", "state", "started_at", "lease_until", "attempts"])
     return found
@@ -116,7 +116,7 @@ def _run(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> int:
     judgements, number = _ask(claimed, clock), 0
     try:
         for number, row in enumerate(claimed):
-            if number and row.lease_until is not None and clock() > row.lease_until - SPARE:
+            if number and row.lease_until is not None and clock() > row.lease_until - _spare(row):
                 _give_back(claimed[number:])
                 return number
             _conclude(row, next(judgements), clock())
@@ -124,6 +124,10 @@ def _run(claimed: Sequence[Verification], clock: Callable[[], datetime]) -> int:
         _give_back(claimed[number:])
         raise
     return len(claimed)
+
+
+def _spare(row: Verification) -> timedelta:
+    return SPARE if row.verifier not in general() else LONG_SPARE
 
 
 def _give_back(left: Sequence[Verification]) -> None:
