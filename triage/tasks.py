@@ -15,6 +15,7 @@ from django_q.tasks import async_task
 
 from triage.domain import (
     acts,
+    bell,
     bundles,
     check_catalogue,
     connections,
@@ -271,6 +272,7 @@ def grow_older() -> None:
         risk.grow_older(at=at)
     coverage.look(at=at)
     retention.prune(at=at, actor=worker())
+    bell.forget(at=at)
 
 
 def follow_overrides() -> None:

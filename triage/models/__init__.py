@@ -7,6 +7,7 @@ from triage.models.asset import Asset, AssetFacts, AssetSearch, AssetTags, Expos
 from triage.models.bundle import Bundle
 from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenInterval
 from triage.models.check import Check, CheckControl, Control
+from triage.models.comment import Comment, Notification
 from triage.models.connection import Alarm, Connection, Disclosure
 from triage.models.event import Event
 from triage.models.exception import ExceptionItem, ExceptionKind, ExceptionState, RiskException
@@ -61,6 +62,7 @@ __all__ = [
     "ClockKind",
     "CodePlace",
     "CodeStream",
+    "Comment",
     "Connection",
     "Containment",
     "Control",
@@ -88,6 +90,7 @@ __all__ = [
     "LedgerKey",
     "Member",
     "Node",
+    "Notification",
     "OpenInterval",
     "OutboxMessage",
     "OwnerRule",

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import acts, check_catalogue, lifecycle, queries, risk, tickets, verification
+from triage.domain import acts, check_catalogue, comments, lifecycle, people, queries, risk, tickets, verification
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.exceptions import registering
@@ -139,6 +139,45 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
     return _done(request, number, act)
 
 
+@require_POST
+@needs(Right.VIEW)
+def finding_comment(request: PageRequest, number: int) -> HttpResponse:
+    """Fields: `text`; with `comment`, a number, that one is changed, or taken away with `withdraw`."""
+
+    def act() -> str:
+        said: dict[str, Any] = {"actor": request.actor, "at": now()}
+        comment = request.POST.get("comment", "")
+        if not comment.isdecimal() or len(comment) > 18:
+            comments.say(finding=number, text=request.POST.get("text", ""), **said)
+            return gettext("The comment stands.")
+        if "withdraw" in request.POST:
+            comments.withdraw(comment=int(comment), **said)
+            return gettext("The comment is taken away.")
+        comments.edit(comment=int(comment), text=request.POST.get("text", ""), **said)
+        return gettext("The comment is changed.")
+
+    return _done(request, number, act)
+
+
+@require_POST
+@needs(Right.VIEW)
+def finding_person(request: PageRequest, number: int) -> HttpResponse:
+    """Fields: `person`, a number, `me`, or `-` for nobody; or `disown` with `reason`; and `version`."""
+
+    def act() -> Act:
+        said: dict[str, Any] = {"finding": number, "actor": request.actor, "at": now(), "version": _version(request)}
+        if "disown" in request.POST:
+            reason = request.POST.get("reason", "").strip()
+            if not reason:
+                raise Invalid(_("Say why it is not yours: whoever triages reads it."))
+            return acts.one(verb=Act.Verb.DISOWN, params={}, reason=reason, **said)
+        person = request.POST.get("person", "")
+        chosen = str(request.user.pk) if person == "me" else person
+        return acts.one(verb=Act.Verb.PERSON, params={"person": chosen}, **said)
+
+    return _done(request, number, act)
+
+
 def _done(request: PageRequest, number: int, act: Callable[[], str | Act]) -> HttpResponse:
     """Do it, and back to where the form stood; or the finding as it is now, and why it was not done."""
     try:
@@ -165,6 +204,9 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
         "error": error.text if error else None,
         "code": code,
         "story": queries.story(found),
+        "comments": comments.of_finding(found.pk),
+        "changeable": now() - comments.EDITABLE,
+        "colleagues": people.colleagues(found.team_id) if request.actor.may(Right.CLAIM, team=found.team_id) else [],
         "factors": risk.factors(found, at=now()),
         "duty": explaining.explain(found, actor=request.actor, at=now()),
         "exploited": Containment.Exploited.choices,

@@ -216,6 +216,7 @@ const keys = {
   s: () => ask("move"),
   t: () => ask("ticket"),
   1: () => quick("acknowledge"),
+  m: () => quick("person"),
   v: () => quick("verify"),
   4: () => ask("except"),
   e: () => detail("/evidence"),
