@@ -262,6 +262,11 @@ def test_what_opens_is_for_everybody_too(enter, estate, tess):
     expect(page.get_by_role("dialog")).to_be_visible()
     assert faults(page) == []
 
+    root = enter(person("root@example.com", "administrator", name="Ada Root"))
+    root.goto("/people")
+    root.get_by_text("Change").nth(1).click()
+    assert faults(root) == []
+
     phone = enter(tess, width=390, height=844)
     phone.goto("/triage")
     phone.locator(".facet-fold summary").click()

@@ -1,6 +1,6 @@
 """One finding, and what a person does to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -18,7 +18,7 @@ from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.exceptions import registering
 from triage.domain.sla import clocks, explaining
-from triage.models import Act, Containment, Finding, Status, Team, Verification
+from triage.models import Act, Comment, Containment, Finding, Status, Team, Verification
 from triage.web.acts import tell
 from triage.web.days import end_of
 from triage.web.filters import open_of
@@ -200,11 +200,13 @@ def _version(request: PageRequest) -> int:
 
 def _page(request: PageRequest, found: Finding, *, error: TriageError | None = None) -> HttpResponse:
     code = status_code(error) if error else 200
+    story, said = queries.story(found), comments.of_finding(found.pk)
     shown = shown_of(request, found, next_page="") | {
         "error": error.text if error else None,
         "code": code,
-        "story": queries.story(found),
-        "comments": comments.of_finding(found.pk),
+        "story": story,
+        "comments": said,
+        "steps": _steps(found, story, said),
         "changeable": now() - comments.EDITABLE,
         "colleagues": people.colleagues(found.team_id) if request.actor.may(Right.CLAIM, team=found.team_id) else [],
         "factors": risk.factors(found, at=now()),
@@ -217,6 +219,21 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
         "address": request.build_absolute_uri(reverse("finding", args=[found.pk])),
     }
     return render(request, "triage/findings/detail.html", shown, status=code)
+
+
+def _steps(found: Finding, story: queries.FindingStory, said: Sequence[Comment]) -> list[tuple[str, bool]]:
+    """From the guide of triage: what has been done on the way to a proven fix, and what comes next."""
+    verified = found.status == Status.VERIFIED
+    steps = [(_("Owner confirmed"), found.team_id is not None and (found.pinned or found.acknowledged_at is not None))]
+    if found.contain_due or found.contained_at:
+        steps.append((_("Cut off at once"), found.contained_at is not None))
+    return [
+        *steps,
+        (_("Ticket opened"), bool(story.tickets)),
+        (_("Fix done"), verified or found.status == Status.FIX_CLAIMED),
+        (_("Fix proven"), verified),
+        (_("What was learnt is written down"), any(found.settled_at is not None and each.at > found.settled_at for each in said)),
+    ]
 
 
 def shown_of(request: PageRequest, found: Finding, *, next_page: str) -> dict[str, Any]:
