@@ -250,7 +250,7 @@ def test_the_door_is_for_everybody(enter, tess, address, scheme):
     assert faults(page) == []
 
 
-def test_what_opens_is_for_everybody_too(enter, estate, tess):
+def test_what_opens_is_for_everybody_too(enter, estate, tess, settings):
     page = enter(tess)
     page.goto(f"/findings/{estate}")
     page.get_by_text("Assign", exact=True).first.click()
@@ -261,6 +261,11 @@ def test_what_opens_is_for_everybody_too(enter, estate, tess):
     page.get_by_role("button", name="Keyboard shortcuts").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert faults(page) == []
+
+    settings.DEBUG = True
+    page.goto("/design")
+    assert faults(page) == []
+    settings.DEBUG = False
 
     root = enter(person("root@example.com", "administrator", name="Ada Root"))
     root.goto("/people")
