@@ -36,6 +36,7 @@ from triage.models.team import Member, Team
 from triage.models.ticket import Ticket, TicketItem
 from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
 from triage.models.verification import Evidence, Hold, Verification, VerificationPolicy, VerificationRun
+from triage.models.view import SavedView
 
 __all__ = [
     "TO_FIX",
@@ -102,6 +103,7 @@ __all__ = [
     "RiskException",
     "Role",
     "RoleGrant",
+    "SavedView",
     "Scan",
     "ScanProgress",
     "ScanScope",

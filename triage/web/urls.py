@@ -60,6 +60,7 @@ urlpatterns = [
     path("first/hide", home.home_steps, name="home-steps"),
     path("triage", queue.queue, name="queue"),
     path("search", finder.search_everything, name="search"),
+    path("triage/views", queue.view_keep, name="view-keep"),
     path("triage/rows", queue.queue_rows, name="queue-rows"),
     path("unowned", queue.unowned, name="unowned"),
     path("findings/<finding:number>", findings.finding, name="finding"),
