@@ -10,7 +10,7 @@ from triage.domain import risk, sla
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.ownership.chain import Chain, keep_imports_out
-from triage.domain.ownership.surveying import Changed, Survey, batches
+from triage.domain.ownership.surveying import ALIKE, Changed, Survey, alike, batches
 from triage.domain.ownership.trails import trail_ids
 from triage.domain.sets import CHUNK, chunks
 
@@ -105,32 +105,10 @@ class _Run:
 
 def _alike(changed: list[Changed]) -> Iterator[tuple[int, Changed]]:
     """Each asset of these combinations, with what it should become."""
-    held = [
-        (
-            n,
-            new.held.account,
-            new.held.tag_set,
-            new.held.team,
-            new.held.trail,
-            new.held.environment,
-            new.held.criticality,
-            new.held.application,
-        )
-        for n, new in enumerate(changed)
-    ]
-    for rows in batches(_ALIKE, [*map(list, zip(*held, strict=True))], CHUNK):
+    for rows in batches(f"SELECT a.id, w.n {ALIKE}", alike(changed, range(len(changed))), CHUNK):
         for number, n in rows:
             yield number, changed[n]
 
-
-_ALIKE = """
-SELECT a.id, w.n
-FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[], %s::bigint[])
-    AS w(n, account_id, tag_set_id, team_id, trail_id, environment, criticality, application_id)
-JOIN triage_asset a ON a.account_id = w.account_id AND a.tag_set_id = w.tag_set_id AND a.trail_id = w.trail_id
-    AND a.team_id IS NOT DISTINCT FROM w.team_id AND a.environment = w.environment AND a.criticality = w.criticality
-    AND a.application_id IS NOT DISTINCT FROM w.application_id
-"""
 
 # Whoever changed the tags meanwhile has resolved by the rules of today: that asset is left alone.
 _WRITE_ASSETS = """
