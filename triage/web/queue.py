@@ -1,4 +1,4 @@
-"""The triage queue: the address is its state; and what nobody owns."""
+"""The triage queue: the address is its state."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -17,11 +17,10 @@ from django.views.decorators.http import require_POST, require_safe
 from triage.domain import queries, search, views
 from triage.domain.access import Right
 from triage.domain.errors import TriageError
-from triage.domain.ownership import unowned as orphanage
 from triage.domain.search import facets, pages
 from triage.domain.search import groups as grouping
-from triage.models import Finding, Team
-from triage.web.filters import DEFAULT, PANELS, chips, holds, link, open_of, panel, switched
+from triage.models import Finding
+from triage.web.filters import DEFAULT, PANELS, chips, holds, link, panel, switched
 from triage.web.findings import shown_of
 from triage.web.requests import PageRequest, back_to, needs
 
@@ -146,11 +145,3 @@ def pointed(text: str, error: search.QueryError, *, link: Callable[[str], str] =
         "pointed": (text[:start], text[start:end] or " ", text[end:]),
         "suggestions": [(word, link(text[:start] + word + text[end:])) for word in error.suggestions],
     }
-
-
-@require_safe
-@needs(Right.VIEW)
-def unowned(request: PageRequest) -> HttpResponse:
-    """By account, the worst first, with what would give them an owner."""
-    groups = [(group, open_of(account=group.account.uid, team="none")) for group in orphanage.unowned(actor=request.actor)]
-    return render(request, "triage/findings/unowned.html", {"groups": groups, "teams": Team.objects.filter(archived_at=None)})
