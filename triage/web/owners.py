@@ -173,8 +173,8 @@ def _published(request: PageRequest, draft: Sequence[Drafted]) -> HttpResponse:
     if not done.changes:
         messages.info(request, gettext("The rules are as they were."))
     elif done.owners is not None:
-        text = gettext("%(moved)s assets changed their owner, %(findings)s findings followed.")
-        messages.success(request, text % {"moved": done.owners.moved, "findings": done.owners.findings})
+        text = gettext("%(moved)s assets changed their owner, and %(findings)s findings with them.")
+        messages.success(request, text % {"moved": done.owners.moved, "findings": done.owners.handed})
     else:
         _leave_to_worker(request, reason[:500])
     if not request.htmx:
@@ -372,6 +372,6 @@ def owner_fix(request: PageRequest) -> HttpResponse:
         if done.changes and not follow:
             _leave_to_worker(request)
         else:
-            moved = done.owners.findings if done.owners else 0
+            moved = done.owners.handed if done.owners else 0
             messages.success(request, gettext("%(n)s findings have an owner now.") % {"n": moved})
     return redirect(back_to(request, reverse("unowned")))

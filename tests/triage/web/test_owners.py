@@ -67,7 +67,7 @@ def test_rules_are_published_with_a_reason_and_the_estate_follows(client, admin,
     refused = client.post(RULES, form(PATTERN, do="publish"))
     assert "Say why" in refused.content.decode()
     page = client.post(RULES, form(PATTERN, do="publish", reason="billing moved"), follow=True).content.decode()
-    assert "2 assets changed their owner, 3 findings followed." in page
+    assert "2 assets changed their owner, and 2 findings with them." in page
     assert Finding.objects.filter(team__slug="data").count() == 2
     assert OwnerRule.objects.get().params == {"patterns": [{"pattern": "arn:aws:s3:::billing-*", "team": "data"}]}
     assert Event.objects.filter(subject="rule", reason="billing moved").exists()
@@ -379,3 +379,15 @@ def test_pages_cost_the_same_for_any_number_of_teams(client, viewer, count, djan
         client.get("/owners")
     with django_assert_max_num_queries(30):
         client.get("/owners/t0")
+    with django_assert_max_num_queries(11):
+        client.get("/unowned")
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_the_editor_costs_the_same_for_any_number_of_rules_and_assets(client, admin, count, django_assert_num_queries):
+    team("data")
+    imported(prowler([row(f"billing-{n}") for n in range(count)]))
+    said = form(*[PATTERN] * count, do="try", subject="arn:aws:s3:::billing-0")
+    client.post(RULES, said)
+    with django_assert_num_queries(35):
+        client.post(RULES, said)

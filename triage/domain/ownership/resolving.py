@@ -21,7 +21,8 @@ APPLIED = "the owner rules were applied to the whole estate"
 class Summary:
     """What a run over the estate did. `explained`: assets that keep their owner and now have another reason for it.
 
-    `rejudged`: assets whose environment or criticality changed. `findings`: how many followed their asset.
+    `rejudged`: assets whose environment or criticality changed. `findings`: how many followed their asset, in owner, reason or
+    environment; `handed`: those of them that have another owner now.
     """
 
     assets: int = 0
@@ -29,6 +30,7 @@ class Summary:
     explained: int = 0
     rejudged: int = 0
     findings: int = 0
+    handed: int = 0
 
 
 def resolve_all(*, actor: Actor, at: datetime, reason: str = APPLIED) -> Summary:
@@ -92,7 +94,9 @@ class _Run:
         for rows in batches(_FOLLOWING, [assets], CHUNK):
             with connection.cursor() as cursor:
                 cursor.execute(_FOLLOW, [[number for (number,) in rows], self.at])
-                self.summary.findings += cursor.rowcount
+                followed, handed = cursor.fetchone() or (0, 0)
+                self.summary.findings += followed
+                self.summary.handed += handed
 
     def _judge_again(self, assets: list[int]) -> None:
         if not assets:
@@ -143,12 +147,15 @@ WHERE f.asset_id = ANY(%s) AND ({_FOLLOWS}) ORDER BY f.id
 """
 _FOLLOW = f"""
 WITH locked AS MATERIALIZED (
-    SELECT id, asset_id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+    SELECT id, asset_id, team_id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+), written AS (
+    UPDATE triage_finding f
+    SET environment = a.environment, changed_at = %s,
+        team_id = CASE WHEN f.pinned THEN f.team_id ELSE a.team_id END,
+        trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE a.trail_id END
+    FROM locked l JOIN triage_asset a ON a.id = l.asset_id
+    WHERE f.id = l.id AND ({_FOLLOWS})
+    RETURNING f.team_id IS DISTINCT FROM l.team_id AS handed
 )
-UPDATE triage_finding f
-SET environment = a.environment, changed_at = %s,
-    team_id = CASE WHEN f.pinned THEN f.team_id ELSE a.team_id END,
-    trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE a.trail_id END
-FROM locked l JOIN triage_asset a ON a.id = l.asset_id
-WHERE f.id = l.id AND ({_FOLLOWS})
+SELECT count(*), count(*) FILTER (WHERE handed) FROM written
 """
