@@ -19,7 +19,7 @@ from triage.domain.access import Right
 from triage.domain.configuration import owner_fixes, rule_drafts
 from triage.domain.configuration.document import Problem, WrongConfiguration
 from triage.domain.configuration.rule_drafts import Drafted
-from triage.domain.configuration.rules import FIELDS
+from triage.domain.configuration.rules import FIELDS, NAMES
 from triage.domain.errors import Invalid, NotFound, Stale, TriageError
 from triage.domain.ownership import unowned as orphanage
 from triage.domain.ownership.surveying import Diff, OwnerMove
@@ -204,7 +204,7 @@ def _read(sent: QueryDict) -> list[Drafted]:
     while (kind := sent.get(f"kind-{(place := len(draft))}")) is not None:
         if kind not in Kind.values:
             raise Invalid(_("There is no such kind of rule."))
-        rule: Drafted = {"kind": kind, "name": sent.get(f"name-{place}", "").strip()}
+        rule: Drafted = {"kind": kind, "name": sent.get(f"name-{place}", "").strip() or NAMES[Kind(kind)]}
         if f"on-{place}" not in sent:
             rule["enabled"] = False
         for field in FIELDS[Kind(kind)]:
@@ -292,14 +292,15 @@ def _placed(problem: Problem, draft: Sequence[Drafted]) -> dict[str, Any]:
 
 
 def _shown(place: int, rule: Drafted, count: int, names: dict[str, str]) -> dict[str, Any]:
-    patterns = rule.get("patterns") or []
+    """`name`: '' for the usual one, which is shown in the reader's language instead."""
+    patterns, usual, name = rule.get("patterns") or [], NAMES[Kind(rule["kind"])], rule.get("name", "")
     return {
-        "place": place, "kind": rule["kind"], "label": Kind(rule["kind"]).label, "name": rule.get("name", ""),
+        "place": place, "kind": rule["kind"], "usual": usual, "name": "" if name == usual else name,
         "on": rule.get("enabled", True), "sentence": rule_drafts.sentence(rule, names), "fields": FIELDS[Kind(rule["kind"])],
         "keys": ", ".join(rule.get("keys") or []), "patterns": "\n".join(map(_line, patterns)),
         "lines": min(max(len(patterns) + 1, 3), 12), "codeowners": rule.get("codeowners", ""),
         "repository": rule.get("repository", ""), "team": rule.get("team", ""), "first": place == 0, "last": place == count - 1,
-        "ids": {name: f"{name}-{place}" for name in ("up", "down", "remove")},
+        "ids": {what: f"{what}-{place}" for what in ("up", "down", "remove")},
     }  # fmt: skip
 
 

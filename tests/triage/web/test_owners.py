@@ -57,7 +57,7 @@ def test_what_would_change_is_told_and_nothing_is_stored(client, admin, estate):
     page = client.post(RULES, form(PATTERN, do="try")).content.decode()
     assert "<strong>2</strong> findings to fix would change hands, on <strong>2</strong> assets of 3." in squeezed(page)
     assert "Team Data" in page
-    assert '<span class="tiny faint wrap">billing-a</span>' in page
+    assert '<span class="tiny faint">billing-a</span>' in page
     assert Event.objects.count() == before
     assert not OwnerRule.objects.exists()
     assert not Asset.objects.filter(team__isnull=False).exists()
@@ -170,6 +170,12 @@ def filled(page):
         elif "name" in has and has["name"] != "csrfmiddlewaretoken" and (has.get("type") != "checkbox" or " checked" in rest):
             said[has["name"]] = unescape(has.get("value", ""))
     return said
+
+
+def test_an_unchanged_form_is_no_draft(client, admin, estate):
+    usual = filled(client.get(RULES).content.decode())
+    assert "This is a draft" not in client.post(RULES, usual | {"do": "try"}).content.decode()
+    assert "This is a draft" in client.post(RULES, usual | {"do": "down:0"}).content.decode()
 
 
 def test_nobody_s_rules_are_overwritten_unseen(client, admin, estate):
