@@ -32,6 +32,6 @@ def test_a_rule_is_written_asked_tried_and_published(enter, transactional_db):
     expect(page.locator("#changes")).to_contain_text("1 finding to fix would change hands, on 1 asset of 2.")
     page.get_by_label("Why", exact=True).fill("billing is theirs")
     page.get_by_role("button", name="Publish the rules").click()
-    expect(page.locator("#toasts")).to_contain_text("1 assets changed their owner")
+    expect(page.locator("#toasts")).to_contain_text("Another owner for 1 asset and 1 finding.")
     expect(page).to_have_url(re.compile("/owners/rules$"))
     assert Finding.objects.get(team__slug="data").asset.name == "billing-a"

@@ -10,7 +10,7 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.timezone import localtime, now
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -26,7 +26,7 @@ from triage.domain.ownership.surveying import Diff, OwnerMove
 from triage.domain.search import pages
 from triage.domain.search.tree import Clause, Operator, Query, Value, both
 from triage.models import Account, Asset, OwnerRule, Severity, Team
-from triage.templatetags.triage import said
+from triage.templatetags.triage import number, said
 from triage.web.filters import link, open_of
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, back_to, needs, nudge
@@ -53,13 +53,13 @@ def owner_list(request: PageRequest) -> HttpResponse:
     idle = Team.objects.filter(archived_at=None).exclude(pk__in=[load.team.pk for load in loads if load.team])
     rows = []
     for load in loads:
-        number = load.team.pk if load.team else None
+        key = load.team.pk if load.team else None
         rows.append(
             {
                 "load": load,
                 "links": _links(f"team:{load.team.slug if load.team else 'none'}"),
-                "record": records.get(number, teams.Record()),
-                "members": members.get(number),
+                "record": records.get(key, teams.Record()),
+                "members": members.get(key),
             }
         )
     return render(request, "triage/owners/list.html", {"rows": rows, "idle": idle, "at": at, "days": teams.PERIOD.days})
@@ -173,8 +173,11 @@ def _published(request: PageRequest, draft: Sequence[Drafted]) -> HttpResponse:
     if not done.changes:
         messages.info(request, gettext("The rules are as they were."))
     elif done.owners is not None:
-        text = gettext("%(moved)s assets changed their owner, and %(findings)s findings with them.")
-        messages.success(request, text % {"moved": done.owners.moved, "findings": done.owners.handed})
+        moved, handed = done.owners.moved, done.owners.handed
+        assets = ngettext("%(shown)s asset", "%(shown)s assets", moved) % {"shown": number(moved)}
+        findings = ngettext("%(shown)s finding", "%(shown)s findings", handed) % {"shown": number(handed)}
+        said_so = gettext("The rules are published. Another owner for %(assets)s and %(findings)s.")
+        messages.success(request, said_so % {"assets": assets, "findings": findings})
     else:
         _leave_to_worker(request, reason[:500])
     if not request.htmx:
@@ -374,5 +377,6 @@ def owner_fix(request: PageRequest) -> HttpResponse:
             _leave_to_worker(request)
         else:
             moved = done.owners.handed if done.owners else 0
-            messages.success(request, gettext("%(n)s findings have an owner now.") % {"n": moved})
+            text = ngettext("%(n)s finding has another owner now.", "%(n)s findings have another owner now.", moved)
+            messages.success(request, text % {"n": number(moved)})
     return redirect(back_to(request, reverse("unowned")))

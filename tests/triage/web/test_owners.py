@@ -67,7 +67,7 @@ def test_rules_are_published_with_a_reason_and_the_estate_follows(client, admin,
     refused = client.post(RULES, form(PATTERN, do="publish"))
     assert "Say why" in refused.content.decode()
     page = client.post(RULES, form(PATTERN, do="publish", reason="billing moved"), follow=True).content.decode()
-    assert "2 assets changed their owner, and 2 findings with them." in page
+    assert "Another owner for 2 assets and 2 findings." in page
     assert Finding.objects.filter(team__slug="data").count() == 2
     assert OwnerRule.objects.get().params == {"patterns": [{"pattern": "arn:aws:s3:::billing-*", "team": "data"}]}
     assert Event.objects.filter(subject="rule", reason="billing moved").exists()
@@ -256,7 +256,7 @@ def test_a_tag_s_value_means_a_team_from_now_on(client, admin, estate):
 def test_an_account_is_given_to_a_team(client, admin, estate):
     account = Asset.objects.first().account
     page = client.post("/owners/fix", {"account": account.pk, "team": "data", "next": "/unowned"}, follow=True).content.decode()
-    assert "have an owner now" in page
+    assert "have another owner now" in page
     assert not Finding.objects.filter(team=None, asset__name__startswith="billing").exists()
 
 
