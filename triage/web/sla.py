@@ -1,5 +1,6 @@
 """Deadlines: what the policies in force ask, how many dates were kept, and the change of a policy with its consequences shown."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +14,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from triage.domain.access import Right
 from triage.domain.configuration.applying import apply_duty, compare, exported_duty, planned_policies, written
 from triage.domain.configuration.document import WrongConfiguration
+from triage.domain.configuration.sla_table import ENVIRONMENTS, SEVERITIES, Place, calendars_of, filled, tables
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.sla import policies, reporting
 from triage.domain.sla.drafts import Applies
 from triage.domain.sla.presets import PRESETS
-from triage.models import CalendarVersion, SlaVersion
+from triage.models import CalendarVersion, Environment, Severity, SlaVersion
 from triage.web.days import beginning_of, end_of
 from triage.web.requests import PageRequest, needs
 
@@ -62,6 +64,8 @@ def sla(request: PageRequest) -> HttpResponse:
 def sla_edit(request: PageRequest) -> HttpResponse:
     """Fields: `text` (YAML), `applies` (new or open), `reason`; `publish` does it, without it the consequences are shown.
 
+    `cell:policy:severity:environment` and the same with `was` are the table: a cell that differs from what it was is put into the
+    text, whose consequences are shown first, whichever button was pressed. `calendar` is for its days and business hours.
     Query: `preset`, the slug of a policy to begin with.
     """
     if request.method == "GET":
@@ -69,7 +73,10 @@ def sla_edit(request: PageRequest) -> HttpResponse:
     text = request.POST.get("text", "")
     applies = Applies.OPEN if request.POST.get("applies") == Applies.OPEN else Applies.NEW
     try:
-        if "publish" in request.POST:
+        cells = _changed_cells(request)
+        if cells:
+            text = filled(text, cells, request.POST.get("calendar", ""))
+        if "publish" in request.POST and not cells:
             changes = apply_duty(
                 text=text, applies=applies, actor=request.actor, at=now(), reason=request.POST.get("reason", "")[:500]
             )
@@ -81,7 +88,7 @@ def sla_edit(request: PageRequest) -> HttpResponse:
         changes = [change for change in compare(text=text, actor=request.actor) if change.section in DUTY]
         plan = planned_policies(text=text, sections=DUTY)
         effect = policies.preview(plan, actor=request.actor, at=now()) if changes else None
-        return _form(request, text, applies=applies, changes=changes, effect=effect, previewed=True)
+        return _form(request, text, applies=applies, changes=changes, effect=effect, previewed=True, cells=bool(cells))
     except WrongConfiguration as error:
         return _form(request, text, applies=applies, problems=[problem.text for problem in error.problems], status=400)
     except TriageError as error:
@@ -94,8 +101,48 @@ def _beginning(preset: str) -> str:
 
 def _form(request: PageRequest, text: str, *, status: int = 200, **shown: Any) -> HttpResponse:
     defaults: dict[str, Any] = {"applies": Applies.NEW, "changes": [], "effect": None, "problems": [], "previewed": False}
-    presets = [(slug, draft.name) for slug, draft in PRESETS.items()]
-    return render(request, "triage/sla/edit.html", {**defaults, **shown, "text": text, "presets": presets}, status=status)
+    typed = _changed_cells(request) if shown.get("problems") else {}
+    lines = [(table, _lines(table.cells, typed)) for table in tables(text)]
+    stored = CalendarVersion.objects.values_list("calendar__slug", flat=True).distinct()
+    page = {
+        "text": text,
+        "presets": [(slug, draft.name) for slug, draft in PRESETS.items()],
+        "tables": lines,
+        "environments": [_environment(value) for value in ENVIRONMENTS],
+        "calendars": sorted({*calendars_of(text), *stored}),
+        "calendar": request.POST.get("calendar", "") or next((slug for table, _lines in lines for slug in table.calendars), ""),
+    }
+    return render(request, "triage/sla/edit.html", {**defaults, **shown, **page}, status=status)
+
+
+def _lines(cells: Mapping[Place, str], typed: Mapping[Place, str]) -> list[tuple[Severity, list[tuple[Place, str, str, str]]]]:
+    """By severity: each place with the name of its environment, what the file has and what stands in the field."""
+    return [
+        (
+            Severity[severity.upper()],
+            [
+                (place, _environment(place.environment), was, typed.get(place, was))
+                for place, was in cells.items()
+                if place.severity == severity
+            ],
+        )
+        for severity in SEVERITIES
+    ]
+
+
+def _environment(value: str) -> str:
+    return str(Environment(value).label) if value else gettext("Any environment")
+
+
+def _changed_cells(request: PageRequest) -> dict[Place, str]:
+    """What was typed into the table, where it differs from what the table showed."""
+    changed = {}
+    for name in request.POST:
+        kind, *place = name.split(":")
+        value = request.POST.get(name, "")
+        if kind == "cell" and len(place) == 3 and value.strip() != request.POST.get(f"was:{':'.join(place)}", ""):
+            changed[Place(*place)] = value
+    return changed
 
 
 def _targets(version: SlaVersion) -> Any:

@@ -98,6 +98,42 @@ def test_what_is_wrong_is_said_with_its_line_and_kept_in_the_form(client, admini
     assert "teams" in client.post(reverse("sla-edit"), {"text": "teams: []", "publish": "1"}).content.decode()
 
 
+def test_a_table_writes_the_file_and_publishes_nothing_by_itself(client, administrator):
+    table = {"cell:default:critical:": "72 hours", "was:default:critical:": "1 hour"}
+    table |= {"cell:default:high:": "8 business hours", "was:default:high:": "8 business hours"}
+    table |= {"cell:default:medium:prod": "30 days", "was:default:medium:prod": "", "calendar": "office"}
+
+    shown = client.post(reverse("sla-edit"), {"text": POLICY, "publish": "1", **table})
+
+    text = shown.context["text"]
+    assert "within: 72 hours" in text
+    assert "environment: prod\n      within: 30 days\n      calendar: office" in text
+    assert "Nothing is published yet" in shown.content.decode()
+    assert not SlaVersion.objects.exists()
+    assert client.post(reverse("sla-edit"), {"text": text, "publish": "1"}).status_code == 302
+    stored = SlaVersion.objects.get().targets.order_by("-severity").values_list("severity", "environment", "amount", "unit")
+    assert list(stored) == [(5, "", 72, "hours"), (4, "", 8, "business_hours"), (3, "prod", 30, "days")]
+
+
+def test_a_table_that_cannot_be_keeps_what_was_typed(client, administrator):
+    table = {"cell:default:critical:": "soonish", "was:default:critical:": "1 hour"}
+    page = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", **table})
+    assert page.status_code == 400
+    assert "“soonish” is no length of time" in page.content.decode()
+    assert 'value="soonish"' in page.content.decode()
+    assert client.post(reverse("sla-edit"), {"text": "[", "preview": "1", **table}).status_code == 400
+    assert client.post(reverse("sla-edit"), {"text": "sla: {other: {}}", "preview": "1", **table}).status_code == 400
+
+
+def test_a_table_leaves_what_it_cannot_show(client, administrator):
+    page = client.get(reverse("sla-edit"), {"preset": "default"})
+    assert "4 other targets of this policy" in page.content.decode()
+    blank = {"cell:default:low:": "", "was:default:low:": "2160 hours"}
+    shown = client.post(reverse("sla-edit"), {"text": page.context["text"], "preview": "1", **blank}).context["text"]
+    assert "2160" not in shown
+    assert shown.count("clock: contain") == 2
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_each_preset_can_be_published_as_it_is(client, administrator, preset):
     text = client.get(reverse("sla-edit"), {"preset": preset}).context["text"]
