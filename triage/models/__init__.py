@@ -34,7 +34,15 @@ from triage.models.source import SourceLook, SourceReport
 from triage.models.team import Member, Team
 from triage.models.ticket import Ticket, TicketItem
 from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
-from triage.models.verification import Evidence, Hold, Verification, VerificationPolicy, VerificationRun
+from triage.models.verification import (
+    ArchiveStanding,
+    Evidence,
+    Hold,
+    HoldItem,
+    Verification,
+    VerificationPolicy,
+    VerificationRun,
+)
 
 __all__ = [
     "TO_FIX",
@@ -44,6 +52,7 @@ __all__ = [
     "Alarm",
     "ApiToken",
     "Application",
+    "ArchiveStanding",
     "Asset",
     "AssetFacts",
     "AssetSearch",
@@ -81,6 +90,7 @@ __all__ = [
     "Grade",
     "Group",
     "Hold",
+    "HoldItem",
     "IdempotencyKey",
     "InboxDelivery",
     "Leaf",
