@@ -711,8 +711,8 @@ class Locked(ArchiveError):
     """What should be deleted is locked: its time is not over, or a legal hold is on it."""
 
 
-class Occupied(ArchiveError):
-    """Other bytes lie under that name. Nothing was written."""
+class Unfit(ArchiveError):
+    """Not taken is this piece alone: other bytes have its name, it is too large, it arrived changed. Others may be."""
 
 
 class Absent(ArchiveError):
@@ -727,7 +727,7 @@ class Archive(Protocol):
     library finds. Every function may raise ArchiveError; threads may call them at once.
 
     `store` writes `stream`, a seekable file at its start, under `name` and answers its version. It never overwrites: the same bytes
-    under that name, which it knows by `sha256`, are taken as stored; for others it raises Occupied. Either way they are locked until
+    under that name, which it knows by `sha256`, are taken as stored; for others it raises Unfit. Either way they are locked until
     `retain_until`, or longer. `fetch` writes a version's bytes to `into`; somebody waits for them. `hold` sets or lifts its legal
     hold. `delete` raises Locked while it is locked; what is not there is deleted. Each of them may be repeated.
     """

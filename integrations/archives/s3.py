@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_noop as _
 
-from triage.ports import Absent, ArchiveError, Locked, Occupied, Options, Probe, Text
+from triage.ports import Absent, ArchiveError, Locked, Options, Probe, Text, Unfit
 
 LABEL = _("S3 with Object Lock")
 BLOCK = 2**20
+UNFIT = ("BadDigest", "EntityTooLarge", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch")
 NEEDS = {
     "get_object_lock_configuration": "s3:GetBucketObjectLockConfiguration",
     "get_bucket_versioning": "s3:GetBucketVersioning",
@@ -33,6 +34,7 @@ SILENT = _("S3 does not answer: %(error)s.")
 UNLOCKED = _("The bucket %(bucket)s has no Object Lock. It is switched on when a bucket is made.")
 UNVERSIONED = _("The bucket %(bucket)s does not keep versions.")
 OTHER = _("Other bytes lie under %(name)s in the archive. They are left as they are.")
+REFUSED = _("The archive does not take %(name)s: %(code)s.")
 GONE = _("The archive has no %(name)s.")
 LOCKED = _("%(name)s is locked in the archive until %(until)s.")
 HELD = _("%(name)s has a legal hold in the archive.")
@@ -41,7 +43,7 @@ HELD = _("%(name)s has a legal hold in the archive.")
 class _Failed(ArchiveError):
     """`code`, `status`: as S3 said them."""
 
-    def __init__(self, code: str, status: int, message: str, **params: str) -> None:
+    def __init__(self, code: str, status: int, message: str, /, **params: str) -> None:
         super().__init__(message, **params)
         self.code, self.status = code, status
 
@@ -118,7 +120,7 @@ def _taken(name: str, sha256: bytes, retain_until: datetime, options: Options) -
     version = str(found["VersionId"])
     known = base64.b64decode(found.get("ChecksumSHA256") or "") or _hashed(name, version, options)
     if known != sha256:
-        raise Occupied(OTHER, name=name)
+        raise Unfit(OTHER, name=name)
     until = found.get("ObjectLockRetainUntilDate")
     if until is None or until < retain_until.replace(microsecond=0):
         retention = {"Mode": _mode(options), "RetainUntilDate": retain_until}
@@ -174,6 +176,8 @@ def _said(response: Any, operation: str, name: str) -> ArchiveError:
     code, status = response["Error"]["Code"], int(response["ResponseMetadata"].get("HTTPStatusCode") or 0)
     if code in ("404", "NoSuchKey", "NoSuchVersion"):
         return Absent(GONE, name=name)
+    if code in UNFIT:
+        return Unfit(REFUSED, name=name, code=code)
     if status in (401, 403):
         named = SAID.search(response["Error"].get("Message", ""))
         permission = named[1] if named else NEEDS[operation]

@@ -86,7 +86,7 @@ def read(sha256: bytes, *, here: bool = False) -> bytes:
     with open_stored(sha256, here=here) as stream:
         data = stream.read()
     if hashlib.sha256(data).digest() != bytes(sha256):
-        raise _changed(bytes(sha256))
+        raise changed(bytes(sha256))
     return data
 
 
@@ -115,8 +115,20 @@ def on_disk(row: Evidence) -> BinaryIO | None:
     return None
 
 
+def hashed(stream: BinaryIO) -> bytes:
+    """SHA-256 of the rest of a stream."""
+    found = hashlib.sha256()
+    while block := stream.read(BLOCK):
+        found.update(block)
+    return found.digest()
+
+
 def missing(row: Evidence) -> Damaged:
     return Damaged(_("Evidence %(sha256)s is missing on disk. Restore it from a backup."), sha256=bytes(row.sha256).hex())
+
+
+def changed(sha256: bytes) -> Damaged:
+    return Damaged(_("Evidence %(sha256)s was changed on disk: its content has another SHA-256."), sha256=sha256.hex())
 
 
 def drop(sha256: bytes) -> None:
@@ -144,7 +156,7 @@ def compress(sha256: bytes) -> Evidence:
         with plain.open("rb") as stream, _draft() as draft:
             hashed, _size = _copy(stream, draft, ZSTD, limit=None)
             if hashed != bytes(row.sha256):
-                raise _changed(bytes(row.sha256))
+                raise changed(bytes(row.sha256))
             _place(draft, path_of(hashed, ZSTD))
         row.encoding = ZSTD
         row.save(update_fields=["encoding"])
@@ -199,31 +211,27 @@ def _from_archive(row: Evidence) -> BinaryIO:
     if place is None:
         raise missing(row)
     plain = tempfile.TemporaryFile(dir=settings.EVIDENCE_DIR)  # noqa: SIM115 - the caller's
-    try:
-        place.plugin.fetch(archives.name_of(sha256), row.archive_version, plain, place.options)
-        plain.seek(0)
-        if hashlib.file_digest(plain, "sha256").digest() != sha256:
-            raise Damaged(
-                _("Evidence %(sha256)s was changed in the archive: its content has another SHA-256."), sha256=sha256.hex()
-            )
-    except BaseException as error:
-        plain.close()
-        if isinstance(error, Absent):
+    with contextlib.ExitStack() as unless_whole:
+        unless_whole.callback(plain.close)
+        try:
+            place.plugin.fetch(archives.name_of(sha256), row.archive_version, plain, place.options)
+        except Absent:
             raise Damaged(
                 _("Evidence %(sha256)s is missing on disk and in the archive. Restore it from a backup."), sha256=sha256.hex()
             ) from None
-        if isinstance(error, ArchiveError):
+        except ArchiveError as error:
             raise Unreachable(
                 _("Evidence %(sha256)s is in the archive alone, which does not give it now: %(said)s"),
                 sha256=sha256.hex(), said=str(error),
             ) from None  # fmt: skip
-        raise
-    plain.seek(0)
+        plain.seek(0)
+        if hashed(plain) != sha256:
+            raise Damaged(
+                _("Evidence %(sha256)s was changed in the archive: its content has another SHA-256."), sha256=sha256.hex()
+            )
+        plain.seek(0)
+        unless_whole.pop_all()
     return plain
-
-
-def _changed(sha256: bytes) -> Damaged:
-    return Damaged(_("Evidence %(sha256)s was changed on disk: its content has another SHA-256."), sha256=sha256.hex())
 
 
 def _unlink(sha256: bytes) -> None:

@@ -34,6 +34,7 @@ class Evidence(models.Model):
             models.Index(
                 fields=["archived_at"], condition=models.Q(archived_at__isnull=False, on_disk=True), name="evidence_in_both"
             ),
+            models.Index(fields=["archived_at"], condition=models.Q(archive_held=True), name="evidence_held"),
         )
 
     def __str__(self) -> str:

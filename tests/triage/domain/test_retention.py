@@ -36,7 +36,7 @@ def proven(bucket="a"):
 
 
 def prune(at=LATER):
-    return retention.prune(at=at, actor=OPERATOR)
+    return retention.prune(at=at, actor=OPERATOR).deleted
 
 
 def test_what_is_old_and_needed_by_nothing_goes_and_that_is_an_event():
