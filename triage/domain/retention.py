@@ -146,7 +146,7 @@ def held() -> Q:
     """On evidence: that a hold covers it, be it needed or not."""
     standing = list(Hold.objects.filter(released_at=None))
     if any(each.is_of_everything for each in standing):
-        return Q()
+        return Q(pk__isnull=False)  # that can be negated, as an empty one can not
     scans = Event.objects.filter(_held("subject_id", standing), subject="finding", scan__isnull=False)
     return (
         Q(pk__in=Verification.objects.filter(_held("finding", standing), evidence__isnull=False).values("evidence"))
