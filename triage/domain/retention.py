@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_noop as _
@@ -175,7 +176,10 @@ def _catch_up(*, at: datetime) -> None:
 
 def _catch(row: Hold, *, at: datetime) -> int:
     """Keep what the query finds; how many are new. One statement. Raises QueryError, also for “mine”: it has no “me”."""
-    found, params = search.findings(search.parse(row.query), at=at).values("pk").query.sql_with_params()
+    try:
+        found, params = search.findings(search.parse(row.query), at=at).values("pk").query.sql_with_params()
+    except EmptyResultSet:  # Django knows without asking, such as for an account that is not there yet
+        return 0
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO triage_holditem (hold_id, finding_id) SELECT %s, found.id"

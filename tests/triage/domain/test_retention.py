@@ -113,6 +113,14 @@ def test_a_hold_of_a_query_keeps_what_it_found_then_and_what_it_finds_now():
     assert prune() == 2
 
 
+@pytest.mark.parametrize("query", ["account:000000000000", "check:none_such", "id:F-999999", "asset:nowhere"])
+def test_a_query_that_finds_nothing_yet_holds_nothing(query):
+    proven()
+    retention.hold(query=query, reason="a claim", actor=OPERATOR, at=AT)
+    assert not HoldItem.objects.exists()
+    assert prune() == 1
+
+
 def test_while_a_hold_cannot_be_asked_nothing_is_deleted():
     proven()
     team("web")
@@ -172,7 +180,7 @@ def test_who_may_hold_and_release():
         retention.hold(account=row.account_id + 1000, reason="x", actor=OPERATOR, at=AT)
     with pytest.raises(Invalid, match="one of these"):
         retention.hold(finding=row.pk, query="env:prod", reason="x", actor=OPERATOR, at=AT)
-    for query in ("team:nobody", "is:mine", "assignee:me"):
+    for query in ("team:gone", "is:mine", "assignee:me"):
         with pytest.raises(QueryError):
             retention.hold(query=query, reason="x", actor=OPERATOR, at=AT)
     assert not Hold.objects.exists()
