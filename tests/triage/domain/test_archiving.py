@@ -148,7 +148,7 @@ def test_other_bytes_in_the_archive_are_found(cloud, settings):
     with pytest.raises(evidence.Damaged, match="missing on disk and in the archive"):
         evidence.read(row.pk)
     settings.EVIDENCE_ARCHIVE_ENDPOINT_URL = "http://127.0.0.1:9"
-    with pytest.raises(evidence.Unreachable, match="does not give it now: S3 does not answer"):
+    with pytest.raises(evidence.Unreachable, match="does not give it now: S3 was not reached"):
         evidence.read(row.pk)
 
 
@@ -171,7 +171,7 @@ def test_a_bucket_without_locks_is_refused_and_tried_again_later(cloud, settings
     kept(b"one")
     cloud.bucket("plain")
     settings.EVIDENCE_ARCHIVE = "s3://plain"
-    assert str(archive().problem) == "The bucket plain has no Object Lock. It is switched on when a bucket is made."
+    assert str(archive().problem) == "The bucket plain has no Object Lock. Make one that has it: docs/audit.md says how."
     assert "Contents" not in cloud.client("s3").list_objects_v2(Bucket="plain")
     settings.EVIDENCE_ARCHIVE = "s3://proofs/acme"
     assert archive().stored == 0
@@ -313,7 +313,7 @@ def test_an_archive_that_does_not_answer_keeps_what_is_due(cloud, settings):
     archive()
     settings.EVIDENCE_ARCHIVE_ENDPOINT_URL = "http://127.0.0.1:9"
     done = retention.prune(at=timezone.now() + timedelta(days=2), actor=OPERATOR)
-    assert (done.deleted, str(done.problem)) == (0, "S3 does not answer: EndpointConnectionError.")
+    assert (done.deleted, str(done.problem)) == (0, "S3 was not reached: EndpointConnectionError.")
     proof.refresh_from_db()
     assert proof.deleted_at is None
 
@@ -330,14 +330,14 @@ def test_who_may_archive_and_look():
 def test_the_command_line_archives_and_tells(capsys, settings):
     kept(b"one")
     settings.EVIDENCE_ARCHIVE_ENDPOINT_URL = "http://127.0.0.1:9"
-    with pytest.raises(CommandError, match="S3 does not answer") as error:
+    with pytest.raises(CommandError, match="S3 was not reached") as error:
         call_command("evidence", "archive")
     assert error.value.returncode == 3
     call_command("evidence", "status")
     said = capsys.readouterr().out
     assert "s3://proofs/acme  COMPLIANCE  30 days" in said
     assert "Archived: 0. Waiting: 1." in said
-    assert "S3 does not answer" in said
+    assert "S3 was not reached" in said
     settings.EVIDENCE_ARCHIVE_ENDPOINT_URL = ""
     call_command("evidence", "archive", now=True)
     assert "Stored: 1. Not taken: 0. Legal holds: 0 set, 0 lifted." in capsys.readouterr().out

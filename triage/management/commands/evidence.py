@@ -183,7 +183,9 @@ class Command(TriageCommand):
         if place is None:
             self.say(gettext(NO_ARCHIVE))
             return
-        self.say(f"{place.address}  {place.options['mode']}  " + gettext("%(n)s days") % {"n": place.days})
+        self.say(
+            f"{place.address}  {place.options['mode']}  " + ngettext("%(n)s day", "%(n)s days", place.days) % {"n": place.days}
+        )
         self.say(
             gettext("Archived: %(archived)s. Waiting: %(waiting)s.") % {"archived": found.archived, "waiting": found.waiting}
         )
