@@ -277,7 +277,8 @@ def grow_older() -> None:
 
 def archive_evidence() -> None:
     """Copy to the archive what it does not have yet, and see to its legal holds. What failed, the status shows."""
-    archiving.archive(actor=worker(), at=now(), clock=alive)
+    if archiving.archive(actor=worker(), at=now(), clock=alive).stored >= archiving.LIMIT:
+        nudge("archive_evidence")
 
 
 def follow_overrides() -> None:

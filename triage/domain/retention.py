@@ -4,6 +4,7 @@ Deleted are the bytes, on disk and in the archive. Their row, their hash and the
 why they went.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,8 @@ from triage.domain.audit import recording
 from triage.domain.errors import Invalid, NotFound, TriageError
 from triage.models import Account, Event, Evidence, ExceptionItem, Finding, Hold, HoldItem, RiskException, Scan, Verification
 from triage.ports import ArchiveError, Locked, Text
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 500
 ASKED_AGAIN = timedelta(days=1)  # what the archive has locked for longer than it was asked to
@@ -139,6 +142,7 @@ def prune(*, at: datetime, actor: Actor) -> Pruned:
         if place is not None:
             _remains(place, actor=actor, at=at)
     except (ArchiveError, TriageError) as error:
+        logger.warning("pruning ended early: %s", error)
         return Pruned(deleted, refused, error.text)
     return Pruned(deleted, locked + refused)
 
@@ -195,6 +199,7 @@ def _leaves_archive(row: Evidence, place: Place, *, at: datetime) -> bool:
     try:
         if row.archive_held:
             place.plugin.hold(name, version, False, place.options)
+            Evidence.objects.filter(pk=row.pk).update(archive_held=False)
         place.plugin.delete(name, version, place.options)
     except Locked:
         Evidence.objects.filter(pk=row.pk).update(archive_until=at + ASKED_AGAIN)

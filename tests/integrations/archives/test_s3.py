@@ -1,6 +1,9 @@
 import hashlib
 import io
+import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +106,28 @@ def test_a_permission_that_is_missing_is_named(cloud, options, monkeypatch):  # 
         ):
             with pytest.raises(ArchiveError, match=needed):
                 ask()
+
+
+def test_the_rights_in_the_guide_are_enough(cloud, options, monkeypatch):  # noqa: F811
+    guide = (Path(__file__).parents[3] / "docs" / "audit.md").read_text()
+    said = re.search(r'\{"Version".*?\]\}$', guide, re.DOTALL | re.MULTILINE)[0]
+    policy = json.loads(said.replace("acme-evidence/triage", "proofs/acme").replace("acme-evidence", "proofs"))
+    # What moto 5.2 takes the question for whether a bucket locks.
+    policy["Statement"].append({"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"})
+    with cloud.enforcing(policy) as (key, secret):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        s3._client.cache_clear()
+        assert [probe.passed for probe in s3.probe(options)] == [True, True]
+        version = store(options)
+        assert store(options) == version
+        s3.fetch("ab/cd", version, io.BytesIO(), options)
+        for on in (True, False):
+            s3.hold("ab/cd", version, on, options)
+        with pytest.raises(Locked):
+            s3.delete("ab/cd", version, options)
+        with pytest.raises(ArchiveError, match="is needed"):
+            s3.store("ab/cd", io.BytesIO(DATA), SHA, in_days(30), options | {"address": "s3://proofs/elsewhere"})
 
 
 def test_nobody_there_is_said_soon(options):

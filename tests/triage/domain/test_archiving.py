@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.urls import reverse
 from django.utils import timezone
 
 from integrations.archives import s3
 from tests.cloud import REGION
-from tests.factories import VIEWER, Clock, finding
+from tests.factories import VIEWER, Clock, finding, person
 from tests.plugins.verifiers import told
 from tests.processes import ended, in_child
 from triage import plugins, tasks
@@ -133,6 +134,31 @@ def test_what_the_disk_lost_is_read_from_the_archive(cloud):
     with evidence.open_stored(proof.pk) as stream:
         stream.seek(2)
         assert stream.tell() == 2
+
+
+def test_a_page_reads_what_the_disk_lost_and_says_when_it_cannot(client, settings):
+    row, proof = proven()
+    archive()
+    lost(proof)
+    client.force_login(person("vic@example.com", "viewer"))
+    address = reverse("proof", args=[row.verifications.get().pk])
+    assert json.loads(client.post(address).content)["outcome"] == "fixed"
+    settings.EVIDENCE_ARCHIVE_ENDPOINT_URL = "http://127.0.0.1:9"
+    answer = client.post(address)
+    assert answer.status_code == 503
+    assert "is in the archive alone, which does not give it now: S3 was not reached" in answer.content.decode()
+
+
+def test_a_hold_that_comes_after_pruning_tried_is_set_there_again(cloud, settings):
+    row, proof = proven(at=timezone.now() - timedelta(days=400))
+    archive()
+    for _time in range(2):
+        placed = retention.hold(finding=row.pk, reason="a claim", actor=OPERATOR, at=timezone.now())
+        assert archive().held == 1
+        assert head(cloud, proof)["ObjectLockLegalHoldStatus"] == "ON"
+        retention.release(number=placed.pk, reason="over", actor=OPERATOR, at=timezone.now())
+        Evidence.objects.update(archive_until=timezone.now())
+        assert retention.prune(at=timezone.now(), actor=OPERATOR) == retention.Pruned(0, 1)
 
 
 def test_other_bytes_in_the_archive_are_found(cloud, settings):
