@@ -248,6 +248,8 @@ class _Run:
             except ArchiveError as error:
                 stop.set()
                 return error
+            except OSError as error:  # of this file, or of the disk: others may be read
+                return evidence.unreadable(bytes(row.sha256), error)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             outcomes = []

@@ -131,6 +131,11 @@ def changed(sha256: bytes) -> Damaged:
     return Damaged(_("Evidence %(sha256)s was changed on disk: its content has another SHA-256."), sha256=sha256.hex())
 
 
+def unreadable(sha256: bytes, error: OSError) -> Damaged:
+    said = error.strerror or type(error).__name__
+    return Damaged(_("Evidence %(sha256)s cannot be read from disk: %(error)s."), sha256=sha256.hex(), error=said)
+
+
 def drop(sha256: bytes) -> None:
     """Give up the local copy of what the archive has. Whoever has it open reads on."""
     with transaction.atomic():
