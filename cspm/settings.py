@@ -231,6 +231,8 @@ SPECTACULAR_SETTINGS = {
         "Environment": "triage.models.Environment",
         "ImportState": "triage.models.ScanState",
         "VerificationState": "triage.models.Verification.State",
+        "ActVerb": "triage.models.Act.Verb",
+        "ActState": "triage.models.Act.State",
         "SourceState": "triage.models.Connection.State",
         "SourceReportState": "triage.models.SourceReport.State",
         "VerificationTrigger": "triage.models.Verification.Trigger",

@@ -16,6 +16,7 @@ from django_q.tasks import async_task
 from triage.domain import (
     acts,
     archiving,
+    bell,
     bundles,
     check_catalogue,
     connections,
@@ -217,11 +218,11 @@ def make_bundle(bundle_id: int) -> None:
     bundles.make(bundle=bundle_id, clock=alive)
 
 
-def resolve_owners(user_id: int) -> None:
-    """Ask the rules again for the whole estate, for whoever changed them."""
+def resolve_owners(user_id: int, reason: str = "") -> None:
+    """Ask the rules again for the whole estate, for whoever changed them and why."""
     person = User.objects.filter(pk=user_id).first()
     if person is not None:
-        resolving.resolve_all(actor=of_user(person, door="task"), at=now())
+        resolving.resolve_all(actor=of_user(person, door="task"), at=now(), reason=reason or resolving.APPLIED)
 
 
 def demonstrate() -> None:
@@ -273,6 +274,7 @@ def grow_older() -> None:
         risk.grow_older(at=at)
     coverage.look(at=at)
     retention.prune(at=at, actor=worker())
+    bell.forget(at=at)
 
 
 def archive_evidence() -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests import reports
 from tests.factories import change, finding, person, team
-from triage.domain import acts, connections, sign_in
+from triage.domain import acts, comments, connections, sign_in
 from triage.domain.access import of_user
 from triage.models import (
     Alarm,
@@ -202,7 +202,7 @@ PAGES = (
     "/triage", "/triage?selected={worst}", "/triage?q=severity:hihg", "/triage?q=zzz", "/triage?q=is:open+is:unowned", "/findings/{worst}",
     "/findings/{code}", "/findings/999", "/scans", "/scans/{done}", "/scans/{running}", "/scans/{failed}", "/scans/{duplicate}", "/import",
     "/unowned", "/", "/triage?group=check", "/triage?group=owner", "/acts", "/acts/{act}", "/acts/new?verb=assign&all=1&q=is:open&team=web",
-    "/acts/new?verb=move", "/owners", "/owners/web", "/owners/rules?subject=acme-invoices", "/search?q=acme", "/sources", "/assets", "/assets?all=1&q=acme", "/assets?q=env:prdo", "/assets/{asset}", "/accounts/{account}", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/audit", "/exceptions", "/exceptions/request?finding={worst}",
+    "/acts/new?verb=move", "/owners", "/owners/web", "/owners/rules?subject=acme-invoices", "/search?q=acme", "/sources", "/me", "/me/inbox", "/assets", "/assets?all=1&q=acme", "/assets?q=env:prdo", "/assets/{asset}", "/accounts/{account}", "/preferences", "/nowhere", "/sla", "/accounts", "/checks", "/audit", "/exceptions", "/exceptions/request?finding={worst}",
     "/verifications", "/verifications/runs/{run}", "/connections", "/connections/jira", "/deliveries", "/notifications", "/notifications/everybody",
 )  # fmt: skip
 
@@ -217,6 +217,9 @@ def test_pages_are_for_everybody(enter, estate, tess, language, theme):
         "run": VerificationRun.objects.get().pk,
         "asset": estate.asset_id,
         "account": estate.account_id,
+        "said": comments.say(
+            finding=estate.pk, text="@tess, see F-1 and https://a.example/b", actor=of_user(tess, door="page"), at=now()
+        ),
         "act": acts.run(
             acts.ask(verb="acknowledge", params={}, query="is:open", actor=of_user(tess, door="page"), at=now()).pk, clock=now
         ).pk,
@@ -247,7 +250,7 @@ def test_the_door_is_for_everybody(enter, tess, address, scheme):
     assert faults(page) == []
 
 
-def test_what_opens_is_for_everybody_too(enter, estate, tess):
+def test_what_opens_is_for_everybody_too(enter, estate, tess, settings):
     page = enter(tess)
     page.goto(f"/findings/{estate}")
     page.get_by_text("Assign", exact=True).first.click()
@@ -258,6 +261,16 @@ def test_what_opens_is_for_everybody_too(enter, estate, tess):
     page.get_by_role("button", name="Keyboard shortcuts").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert faults(page) == []
+
+    settings.DEBUG = True
+    page.goto("/design")
+    assert faults(page) == []
+    settings.DEBUG = False
+
+    root = enter(person("root@example.com", "administrator", name="Ada Root"))
+    root.goto("/people")
+    root.get_by_text("Change").nth(1).click()
+    assert faults(root) == []
 
     phone = enter(tess, width=390, height=844)
     phone.goto("/triage")

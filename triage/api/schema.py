@@ -13,7 +13,7 @@ from triage.domain import tokens
 from triage.domain.ingest.summary import Summary
 from triage.domain.rows import SLA
 from triage.domain.search.pages import COUNTED, ORDERS
-from triage.models import Connection, Environment, Presence, ScanState, Severity, SourceReport, Status, Verification
+from triage.models import Act, Connection, Environment, Presence, ScanState, Severity, SourceReport, Status, Verification
 from triage.ports import Outcome
 
 
@@ -119,6 +119,59 @@ OUTCOMES = {
     Outcome.FIXED: "the check passes, with evidence", Outcome.FAILING: "it still fails", Outcome.GONE: "the asset is not there any more",
     Outcome.DENIED: "`missing` was lacking", Outcome.ERROR: "no answer", Outcome.CANNOT: "nothing can answer this check",
 }  # fmt: skip
+
+
+class ActLinks(serializers.Serializer[Any]):
+    self = serializers.URLField()
+    page = serializers.URLField(help_text="For people: what became of each finding.")
+
+
+class ActWish(serializers.Serializer[Any]):
+    """What to do to which findings."""
+
+    verb = serializers.ChoiceField(["assign", "release", "move", "acknowledge"])
+    query = serializers.CharField(help_text="In the language of the queue.")
+    team = serializers.CharField(required=False, help_text="Of `assign`: a team's slug, `-` for nobody.")
+    to = serializers.CharField(required=False, help_text="Of `move`: the status.")
+    reason = serializers.CharField(required=False)
+    dry_run = serializers.BooleanField(required=False, help_text="Answer what would follow, and do nothing.")
+
+
+class ActJob(serializers.Serializer[Any]):
+    """What was done to many findings."""
+
+    id = serializers.RegexField(r"^A-[0-9]+$")
+    verb = serializers.ChoiceField(Act.Verb.choices)
+    params = serializers.DictField(child=serializers.CharField())
+    query = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField(allow_blank=True)
+    state = serializers.ChoiceField(Act.State.choices)
+    total = serializers.IntegerField(help_text="Findings that were meant.")
+    done = serializers.IntegerField(help_text="Those that changed.")
+    skipped = serializers.IntegerField(help_text="Those that were left as they are; the page says why.")
+    at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    links = ActLinks()
+
+
+class ActSkipped(serializers.Serializer[Any]):
+    why = serializers.CharField(help_text="In the language of Accept-Language.")
+    n = serializers.IntegerField()
+
+
+class ActTeam(serializers.Serializer[Any]):
+    team = serializers.CharField(allow_null=True, help_text="Who has them now; null is nobody.")
+    n = serializers.IntegerField()
+
+
+class ActPlan(serializers.Serializer[Any]):
+    """What would follow."""
+
+    total = serializers.IntegerField()
+    changes = serializers.IntegerField()
+    tickets = serializers.IntegerField(help_text="Of those that change, how many are in an open ticket.")
+    skipped = ActSkipped(many=True)
+    teams = ActTeam(many=True)
 
 
 class SourceReportRow(serializers.Serializer[Any]):
@@ -384,6 +437,30 @@ READ_FINDING: dict[str, Any] = {
     ],
     "responses": _answers({200: FindingRow}, 404),
 }  # fmt: skip
+ACT: dict[str, Any] = {
+    "operation_id": "act",
+    "summary": "Do something to all that a query means",
+    "description": "Gives findings to a team, lets the rules decide again, moves their status, or acknowledges them. What the token's "
+    "person may not change is left as it is, and counted. It can be taken back within a day.\n\nScope: `findings:write`.",
+    "parameters": _asking(202),
+    "request": {"application/json": ActWish},
+    "responses": _answers({200: ActPlan, 202: ActJob}, 403, 404, 409, 415, 422),
+}
+READ_ACT: dict[str, Any] = {
+    "operation_id": "read_act",
+    "summary": "Look at an act",
+    "description": "One's own; any for who triages. Poll as a verification.\n\nScope: `findings:write`.",
+    "parameters": [_number("A", "`A-12` or 12."), LANGUAGE],
+    "responses": _answers({200: ActJob}, 404),
+}
+UNDO_ACT: dict[str, Any] = {
+    "operation_id": "undo_act",
+    "summary": "Take an act back",
+    "description": "Within a day. What somebody has changed since is left as it is.\n\nScope: `findings:write`.",
+    "parameters": [_number("A", "`A-12` or 12."), LANGUAGE],
+    "request": None,
+    "responses": _answers({200: ActJob}, 404, 422),
+}
 LIST_SOURCES: dict[str, Any] = {
     "operation_id": "list_sources",
     "summary": "Look at the sources",

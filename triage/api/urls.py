@@ -4,7 +4,7 @@ from django.urls import path, re_path, register_converter
 from drf_spectacular.views import SpectacularYAMLAPIView
 from rest_framework.permissions import AllowAny
 
-from triage.api import docs, findings, imports, sources, verifications, views
+from triage.api import acts, docs, findings, imports, sources, verifications, views
 
 
 class Number:
@@ -38,10 +38,15 @@ class RunNumber(Number):
     letter = "R"
 
 
+class ActNumber(Number):
+    letter = "A"
+
+
 register_converter(Number, "api_scan")
 register_converter(FindingNumber, "api_finding")
 register_converter(VerificationNumber, "api_verification")
 register_converter(RunNumber, "api_run")
+register_converter(ActNumber, "api_act")
 
 urlpatterns = [
     path("v1/imports", imports.Imports.as_view(), name="api-imports"),
@@ -53,6 +58,9 @@ urlpatterns = [
         verifications.FindingVerifications.as_view(),
         name="api-finding-verifications",
     ),
+    path("v1/acts", acts.Acts.as_view(), name="api-acts"),
+    path("v1/acts/<api_act:number>", acts.OneAct.as_view(), name="api-act"),
+    path("v1/acts/<api_act:number>/undo", acts.ActUndo.as_view(), name="api-act-undo"),
     path("v1/sources", sources.Sources.as_view(), name="api-sources"),
     path("v1/sources/<slug:name>/looks", sources.SourceLooks.as_view(), name="api-source-looks"),
     path("v1/verifications", verifications.Verifications.as_view(), name="api-verifications"),

@@ -113,6 +113,11 @@ def recording(*, actor: str, at: datetime, door: str, scan: int | None = None, r
         _set(**outer)
 
 
+def current_actor() -> str:
+    """Who the recording that is open acts for; '' outside of one."""
+    return _current()["actor"]
+
+
 _NAMES = ("actor", "at", "door", "scan", "reason", "evidence")
 
 

@@ -3,11 +3,14 @@
 import zoneinfo
 from functools import cache
 
+from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_noop as _
 
 from triage.domain.errors import Invalid
-from triage.models import User
+from triage.models import Member, Role, User
 
+MANY = 100
 LANGUAGES = ("fr", "en")
 THEMES = ("light", "dark")
 
@@ -26,6 +29,16 @@ def prefer(*, user: User | None, language: str | None = None, theme: str | None 
             raise Invalid(_("“%(value)s” cannot be chosen here."), value=value)
     if user is not None and chosen:
         User.objects.filter(pk=user.pk).update(**chosen)
+
+
+def colleagues(team: int | None) -> list[User]:
+    """Who can be given what belongs to this team: its members and contributors; of nobody's, those who triage. By name."""
+    if team is None:
+        rows = User.objects.filter(grants__role=Role.TRIAGER)
+    else:
+        addresses = Member.objects.filter(team=team).annotate(address=Lower("email")).values("address")
+        rows = User.objects.filter(Q(grants__team=team) | Q(memberships__team=team) | Q(email__in=addresses))
+    return list(rows.filter(is_active=True).distinct().order_by("name", "email")[:MANY])
 
 
 @cache

@@ -48,10 +48,10 @@ def password(*, email: str, password: str, address: str, at: datetime) -> User:
     raise Invalid(_("This e-mail address and password do not belong together."))
 
 
-def issue_link(*, user: User, at: datetime, hours: int = 24, actor: str = "worker") -> str:
+def issue_link(*, user: User, at: datetime, hours: int = 24, actor: str = "worker", door: str = "cli") -> str:
     """The token of a link that signs the person in once, within so many hours. Only its SHA-256 is kept."""
     token = secrets.token_urlsafe(32)
-    with recording(actor=actor, at=at, door="cli") as log:
+    with recording(actor=actor, at=at, door=door) as log:
         SignInLink.objects.create(user=user, sha256=_digest(token), created_at=at, expires_at=at + timedelta(hours=hours))
         log.tell("user", user.pk, "sign-in link issued", after={"hours": hours})
     return token

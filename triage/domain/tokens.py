@@ -18,6 +18,7 @@ from triage.models import ApiToken, User
 # What a token may be used for, and the rights that it takes from its person for that.
 SCOPES: Mapping[str, frozenset[Right]] = {
     "findings:read": frozenset({Right.VIEW}),
+    "findings:write": frozenset({Right.VIEW, Right.TRIAGE, Right.CLAIM}),
     "imports:read": frozenset({Right.VIEW}),
     "imports:write": frozenset({Right.VIEW, Right.IMPORT}),
     "verifications:read": frozenset({Right.VIEW}),
@@ -25,6 +26,7 @@ SCOPES: Mapping[str, frozenset[Right]] = {
 }
 # Who brings a report, or asks for a verification, may see what became of it.
 IMPLIED: Mapping[str, frozenset[str]] = {
+    "findings:write": frozenset({"findings:read"}),
     "imports:write": frozenset({"imports:read"}), "verifications:write": frozenset({"verifications:read"}),
 }  # fmt: skip
 NAME_LENGTH = 200

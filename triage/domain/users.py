@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop as _
 from triage.domain import access, audit
 from triage.domain.access import Actor, Right
 from triage.domain.errors import Invalid, NotFound
-from triage.models import ApiToken, Preference, RoleGrant, SignInLink, User
+from triage.models import ApiToken, Notification, Preference, RoleGrant, SignInLink, User
 
 
 def named(email: str) -> User:
@@ -69,6 +69,7 @@ def erase(*, user: User, reason: str, actor: Actor, at: datetime) -> None:
         ApiToken.objects.filter(user=user).update(name="")
         SignInLink.objects.filter(user=user).delete()
         Preference.objects.filter(user=user).delete()
+        Notification.objects.filter(user=user).delete()
         user.email, user.name, user.is_active = f"erased-{user.pk}@invalid.invalid", "", False
         user.erased_at = at
         user.set_unusable_password()

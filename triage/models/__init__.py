@@ -7,6 +7,7 @@ from triage.models.asset import Asset, AssetFacts, AssetSearch, AssetTags, Expos
 from triage.models.bundle import Bundle
 from triage.models.calendar import Calendar, CalendarDay, CalendarVersion, OpenInterval
 from triage.models.check import Check, CheckControl, Control
+from triage.models.comment import Comment, Notification
 from triage.models.connection import Alarm, Connection, Disclosure
 from triage.models.event import Event
 from triage.models.exception import ExceptionItem, ExceptionKind, ExceptionState, RiskException
@@ -43,6 +44,7 @@ from triage.models.verification import (
     VerificationPolicy,
     VerificationRun,
 )
+from triage.models.view import SavedView
 
 __all__ = [
     "TO_FIX",
@@ -70,6 +72,7 @@ __all__ = [
     "ClockKind",
     "CodePlace",
     "CodeStream",
+    "Comment",
     "Connection",
     "Containment",
     "Control",
@@ -98,6 +101,7 @@ __all__ = [
     "LedgerKey",
     "Member",
     "Node",
+    "Notification",
     "OpenInterval",
     "OutboxMessage",
     "OwnerRule",
@@ -109,6 +113,7 @@ __all__ = [
     "RiskException",
     "Role",
     "RoleGrant",
+    "SavedView",
     "Scan",
     "ScanProgress",
     "ScanScope",

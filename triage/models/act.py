@@ -18,6 +18,8 @@ class Act(models.Model):
         ASSIGN = "assign", _("Give to a team")
         RELEASE = "release", _("Let the rules decide")
         MOVE = "move", _("Change the status")
+        PERSON = "person", _("Give to a person")
+        DISOWN = "disown", _("Not ours")
         ACKNOWLEDGE = "acknowledge", _("Acknowledge")
         UNDO = "undo", _("Take back")
 

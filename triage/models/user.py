@@ -28,6 +28,7 @@ class User(AbstractBaseUser):
     language = models.CharField(max_length=5, choices=[("fr", "Français"), ("en", "English")], blank=True)
     theme = models.CharField(max_length=5, choices=[("light", _("Light")), ("dark", _("Dark"))], blank=True)
     time_zone = models.CharField(max_length=60, blank=True)
+    unread = models.PositiveIntegerField(default=0, db_default=0)  # notifications; kept by domain.bell
     created_at = models.DateTimeField(auto_now_add=True)
     erased_at = models.DateTimeField(null=True)
 

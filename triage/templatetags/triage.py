@@ -1,6 +1,7 @@
 """What templates need to say of our nouns."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
@@ -8,9 +9,10 @@ from typing import Any
 
 from django import template
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.dates import WEEKDAYS_ABBR
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, gettext, ngettext, pgettext
 from django.utils.translation import gettext_noop as _
@@ -159,6 +161,7 @@ EVENT_WORDS = {
     "escalated": _("It was escalated"), "exception asked": _("An exception was asked for"), "requested": _("Asked for"),
     "approved": _("Allowed"), "refused": _("Refused"), "revoked": _("Ended before its time"), "withdrawn": _("Withdrawn"),
     "expired": _("Its end was reached"), "voided": _("Void: the risk changed"), "fixed": _("Fixed meanwhile"),
+    "commented": _("A comment"), "comment changed": _("A comment was changed"), "comment withdrawn": _("A comment was taken away"),
     "ends soon": _("It ends soon"), "covered": _("Covers findings that came later"),
 }  # fmt: skip
 
@@ -344,6 +347,56 @@ def short(uid: str) -> str:
     """The last telling part of an ARN or a path."""
     tail = uid.rsplit(":", 1)[-1] if uid.startswith("arn:") else uid
     return tail.rstrip("/").rsplit("/", 1)[-1] or uid
+
+
+LINKED = re.compile(
+    r"(?P<finding>\bF-[0-9]{1,18}\b)|(?P<address>https?://[^\s<>\"']+[^\s<>\"'.,;:!?)])|(?P<mention>(?<![\w@.])@[\w.+-]+)"
+)
+
+
+@register.filter
+def linked(text: str) -> SafeString:
+    """What a person typed: paragraphs and lines as they are, findings and addresses as links, mentions marked. Nothing of it is markup."""
+    paragraphs = [part for part in re.split(r"\n\s*\n", text.strip()) if part]
+    return format_html_join("", "<p>{}</p>", ((_lines(part),) for part in paragraphs))
+
+
+def _lines(text: str) -> SafeString:
+    return format_html_join(mark_safe("<br>"), "{}", ((_linked(line),) for line in text.split("\n")))
+
+
+def _linked(line: str) -> SafeString:
+    pieces: list[SafeString] = []
+    end = 0
+    for match in LINKED.finditer(line):
+        pieces.append(format_html("{}", line[end : match.start()]))
+        word, end = match[0], match.end()
+        if match["finding"]:
+            pieces.append(format_html('<a class="id" href="{}">{}</a>', reverse("finding", args=[int(word[2:])]), word))
+        elif match["address"]:
+            pieces.append(format_html('<a href="{}" rel="noreferrer nofollow">{}</a>', word, word))
+        else:
+            pieces.append(format_html("<strong>{}</strong>", word))
+    pieces.append(format_html("{}", line[end:]))
+    return format_html_join("", "{}", ((piece,) for piece in pieces))
+
+
+@register.filter
+def before_at(address: str) -> str:
+    """What to write behind the @ to mention this person."""
+    return address.partition("@")[0]
+
+
+TOLD_WORDS: Mapping[str, str] = {
+    "fixed": _("fixed"), "failing": _("still failing"), "gone": _("gone"), "denied": _("denied"), "error": _("error"),
+    "cannot": _("cannot be verified"), "approved": _("allowed"), "refused": _("refused"),
+}  # fmt: skip
+
+
+@register.filter
+def told_word(about: str) -> str:
+    """What a notification says of its thing, in the reader's words."""
+    return gettext(TOLD_WORDS[about]) if about in TOLD_WORDS else about
 
 
 @register.filter

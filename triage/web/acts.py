@@ -20,7 +20,7 @@ from triage.domain.access import Right
 from triage.domain.acts import planning
 from triage.domain.errors import Invalid, NotFound, TriageError
 from triage.domain.search import QueryError
-from triage.models import Act, ActItem, Status, Team, Verification
+from triage.models import Act, ActItem, Status, Team, User, Verification
 from triage.web.filters import link
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, back_to, needs, nudge
@@ -29,11 +29,17 @@ Verb = Act.Verb
 VERIFY, TICKET, EXCEPT = "verify", "ticket", "except"  # which have pages and records of their own
 TITLES = {
     Verb.ASSIGN: _("Give to a team"), Verb.RELEASE: _("Let the rules decide"), Verb.MOVE: _("Change the status"),
-    Verb.ACKNOWLEDGE: _("Acknowledge"), VERIFY: _("Run the checks again"), TICKET: _("Open tickets"),
+    Verb.ACKNOWLEDGE: _("Acknowledge"), Verb.PERSON: _("Give to a person"), VERIFY: _("Run the checks again"), TICKET: _("Open tickets"),
 }  # fmt: skip
-DONE = {Verb.RELEASE: _("the rules decide"), Verb.ACKNOWLEDGE: _("acknowledged"), Verb.UNDO: _("taken back")}
+DONE = {
+    Verb.RELEASE: _("the rules decide"),
+    Verb.ACKNOWLEDGE: _("acknowledged"),
+    Verb.DISOWN: _("not ours"),
+    Verb.UNDO: _("taken back"),
+}
 MOST_CHOSEN = 1_000  # one by one; beyond, a query says it
 MOST_TICKETS = 1_000
+MOST_PEOPLE = 200
 TYPED_ABOVE = 500  # findings: the number has to be typed
 SHOWN = 200
 MOVES = tuple(dict.fromkeys(to for edges in lifecycle.BY_PEOPLE.values() for to in edges))
@@ -52,9 +58,9 @@ def act_new(request: PageRequest) -> HttpResponse:
     if verb not in TITLES:
         raise NotFound("There is no such page.")
     shown: dict[str, Any] = {
-        "verb": verb, "title": TITLES[verb], "said": said, "next": said.get("next", ""), "teams": Team.objects.filter(archived_at=None),
-        "moves": [(to, Status(to).label) for to in MOVES], "typed_above": TYPED_ABOVE, "error": None, "code": 200,
-        "compact": bool(request.htmx),
+        "verb": verb, "title": TITLES[verb], "said": said, "next": said.get("next", ""), "error": None, "code": 200,
+        "teams": Team.objects.filter(archived_at=None), "moves": [(to, Status(to).label) for to in MOVES], "typed_above": TYPED_ABOVE,
+        "people": User.objects.filter(is_active=True).order_by("name", "email")[:MOST_PEOPLE], "compact": bool(request.htmx),
     }  # fmt: skip
     try:
         if request.method == "POST":
@@ -92,11 +98,12 @@ def _plan(request: PageRequest, verb: str, said: Any, *, quiet: bool = False) ->
 
 
 def _is_enough(verb: str, said: Mapping[str, Any]) -> bool:
-    return verb in (Verb.RELEASE, Verb.ACKNOWLEDGE) or bool(said.get("team") if verb == Verb.ASSIGN else said.get("to"))
+    field = {Verb.ASSIGN: "team", Verb.MOVE: "to", Verb.PERSON: "person"}.get(Verb(verb))
+    return field is None or bool(said.get(field))
 
 
 def _params(said: Mapping[str, Any]) -> dict[str, str]:
-    return {name: said[name] for name in ("team", "to") if said.get(name)}
+    return {name: said[name] for name in ("team", "to", "person") if said.get(name)}
 
 
 def _meant(said: Any) -> tuple[str, dict[int, int | None]]:
@@ -192,6 +199,9 @@ def words(act: Act) -> str:
     if act.verb == Verb.ASSIGN:
         named = Team.objects.filter(slug=team).values_list("name", flat=True).first()
         return gettext("Nobody") if team == "-" else str(named or team)
+    if act.verb == Verb.PERSON:
+        person = User.objects.filter(pk=int(act.params["person"])).first() if act.params["person"].isdecimal() else None
+        return str(person) if person else gettext("Nobody")
     if act.verb == Verb.MOVE and to in Status.values:
         return str(Status(to).label)
     return gettext(DONE.get(Verb(act.verb), act.verb))

@@ -1,6 +1,6 @@
 """One finding, and what a person does to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -13,12 +13,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import acts, check_catalogue, lifecycle, queries, risk, tickets, verification
+from triage.domain import acts, check_catalogue, comments, lifecycle, people, queries, risk, tickets, verification
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.exceptions import registering
 from triage.domain.sla import clocks, explaining
-from triage.models import Act, Containment, Finding, Status, Team, Verification
+from triage.models import Act, Comment, Containment, Finding, Status, Team, Verification
 from triage.web.acts import tell
 from triage.web.days import end_of
 from triage.web.filters import open_of
@@ -139,6 +139,45 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
     return _done(request, number, act)
 
 
+@require_POST
+@needs(Right.VIEW)
+def finding_comment(request: PageRequest, number: int) -> HttpResponse:
+    """Fields: `text`; with `comment`, a number, that one is changed, or taken away with `withdraw`."""
+
+    def act() -> str:
+        said: dict[str, Any] = {"actor": request.actor, "at": now()}
+        comment = request.POST.get("comment", "")
+        if not comment.isdecimal() or len(comment) > 18:
+            comments.say(finding=number, text=request.POST.get("text", ""), **said)
+            return gettext("The comment stands.")
+        if "withdraw" in request.POST:
+            comments.withdraw(comment=int(comment), **said)
+            return gettext("The comment is taken away.")
+        comments.edit(comment=int(comment), text=request.POST.get("text", ""), **said)
+        return gettext("The comment is changed.")
+
+    return _done(request, number, act)
+
+
+@require_POST
+@needs(Right.VIEW)
+def finding_person(request: PageRequest, number: int) -> HttpResponse:
+    """Fields: `person`, a number, `me`, or `-` for nobody; or `disown` with `reason`; and `version`."""
+
+    def act() -> Act:
+        said: dict[str, Any] = {"finding": number, "actor": request.actor, "at": now(), "version": _version(request)}
+        if "disown" in request.POST:
+            reason = request.POST.get("reason", "").strip()
+            if not reason:
+                raise Invalid(_("Say why it is not yours: whoever triages reads it."))
+            return acts.one(verb=Act.Verb.DISOWN, params={}, reason=reason, **said)
+        person = request.POST.get("person", "")
+        chosen = str(request.user.pk) if person == "me" else person
+        return acts.one(verb=Act.Verb.PERSON, params={"person": chosen}, **said)
+
+    return _done(request, number, act)
+
+
 def _done(request: PageRequest, number: int, act: Callable[[], str | Act]) -> HttpResponse:
     """Do it, and back to where the form stood; or the finding as it is now, and why it was not done."""
     try:
@@ -161,10 +200,15 @@ def _version(request: PageRequest) -> int:
 
 def _page(request: PageRequest, found: Finding, *, error: TriageError | None = None) -> HttpResponse:
     code = status_code(error) if error else 200
+    story, said = queries.story(found), comments.of_finding(found.pk)
     shown = shown_of(request, found, next_page="") | {
         "error": error.text if error else None,
         "code": code,
-        "story": queries.story(found),
+        "story": story,
+        "comments": said,
+        "steps": _steps(found, story, said),
+        "changeable": now() - comments.EDITABLE,
+        "colleagues": people.colleagues(found.team_id) if request.actor.may(Right.CLAIM, team=found.team_id) else [],
         "factors": risk.factors(found, at=now()),
         "duty": explaining.explain(found, actor=request.actor, at=now()),
         "exploited": Containment.Exploited.choices,
@@ -175,6 +219,21 @@ def _page(request: PageRequest, found: Finding, *, error: TriageError | None = N
         "address": request.build_absolute_uri(reverse("finding", args=[found.pk])),
     }
     return render(request, "triage/findings/detail.html", shown, status=code)
+
+
+def _steps(found: Finding, story: queries.FindingStory, said: Sequence[Comment]) -> list[tuple[str, bool]]:
+    """From the guide of triage: what has been done on the way to a proven fix, and what comes next."""
+    verified = found.status == Status.VERIFIED
+    steps = [(_("Owner confirmed"), found.team_id is not None and (found.pinned or found.acknowledged_at is not None))]
+    if found.contain_due or found.contained_at:
+        steps.append((_("Cut off at once"), found.contained_at is not None))
+    return [
+        *steps,
+        (_("Ticket opened"), bool(story.tickets)),
+        (_("Fix done"), verified or found.status == Status.FIX_CLAIMED),
+        (_("Fix proven"), verified),
+        (_("What was learnt is written down"), any(found.settled_at is not None and each.at > found.settled_at for each in said)),
+    ]
 
 
 def shown_of(request: PageRequest, found: Finding, *, next_page: str) -> dict[str, Any]:

@@ -1,26 +1,28 @@
-"""The triage queue: the address is its state; and what nobody owns."""
+"""The triage queue: the address is its state."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.timezone import localtime
+from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import queries, search
+from triage.domain import queries, search, views
 from triage.domain.access import Right
-from triage.domain.ownership import unowned as orphanage
+from triage.domain.errors import TriageError
 from triage.domain.search import facets, pages
 from triage.domain.search import groups as grouping
-from triage.models import Finding, Team
-from triage.web.filters import DEFAULT, PANELS, chips, holds, link, open_of, panel, switched
+from triage.models import Finding
+from triage.web.filters import DEFAULT, PANELS, chips, holds, link, panel, switched
 from triage.web.findings import shown_of
-from triage.web.requests import PageRequest, needs
+from triage.web.requests import PageRequest, back_to, needs
 
 SECONDS = 5  # that a search may take
 VIEWS = (
@@ -43,6 +45,8 @@ def queue(request: PageRequest) -> HttpResponse:
     shown: dict[str, Any] = {
         "at": at, "here": reverse("queue"), "q": text, "default": text == DEFAULT, "order": order,
         "views": [(label, link(query, group=group), query == text) for label, query in VIEWS], "group": group,
+        "saved": [(view, link(view.query, order=view.order, group=view.group), view.query == text) for view in views.of(request.user)],
+        "may_share": request.actor.may(Right.TRIAGE),
         "groupings": [(label, link(text, order=order, group=name), name == group) for name, label in GROUPINGS.items()],
         "may_act": request.actor.teams_with(Right.CLAIM) != frozenset(),
         "may_verify": request.actor.teams_with(Right.VERIFY) != frozenset(),
@@ -99,6 +103,27 @@ def _grouped(request: PageRequest, query: search.Query, group: str, *, at: datet
     }  # fmt: skip
 
 
+@require_POST
+@needs(Right.VIEW)
+def view_keep(request: PageRequest) -> HttpResponse:
+    """Fields: `name`, `q`, `order`, `group`, `shared`; or `forget`, the number of a view."""
+    said = request.POST
+    try:
+        number = said.get("forget", "")
+        if number.isdecimal() and len(number) < 19:
+            views.forget(view=int(number), user=request.user, actor=request.actor)
+            return redirect(back_to(request, reverse("queue")))
+        kept = views.keep(
+            user=request.user, name=said.get("name", ""), query=said.get("q", ""), order=said.get("order", ""), group=said.get("group", ""),
+            shared="shared" in said, actor=request.actor, at=localtime(),
+        )  # fmt: skip
+    except (TriageError, search.QueryError) as error:
+        messages.error(request, gettext(error.text.message) % error.text.params)
+        return redirect(back_to(request, reverse("queue")))
+    messages.success(request, gettext("The view “%(name)s” is kept.") % {"name": kept})
+    return redirect(link(kept.query, order=kept.order, group=kept.group))
+
+
 @require_safe
 @needs(Right.VIEW)
 def queue_rows(request: PageRequest) -> HttpResponse:
@@ -120,11 +145,3 @@ def pointed(text: str, error: search.QueryError, *, link: Callable[[str], str] =
         "pointed": (text[:start], text[start:end] or " ", text[end:]),
         "suggestions": [(word, link(text[:start] + word + text[end:])) for word in error.suggestions],
     }
-
-
-@require_safe
-@needs(Right.VIEW)
-def unowned(request: PageRequest) -> HttpResponse:
-    """By account, the worst first, with what would give them an owner."""
-    groups = [(group, open_of(account=group.account.uid, team="none")) for group in orphanage.unowned(actor=request.actor)]
-    return render(request, "triage/findings/unowned.html", {"groups": groups, "teams": Team.objects.filter(archived_at=None)})

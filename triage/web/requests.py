@@ -50,7 +50,7 @@ def signed_in(request: HttpRequest) -> User | None:
     return request.user if isinstance(request.user, User) else None
 
 
-def nudge(task: str, *ids: int) -> None:
+def nudge(task: str, *ids: int | str) -> None:
     """Ask a worker for a task of `triage.tasks`, once what was written is committed."""
     transaction.on_commit(partial(async_task, f"triage.tasks.{task}", *ids))
 

@@ -84,6 +84,6 @@ def caller(db):
 def nudges(monkeypatch):
     """Names and arguments of the tasks that were asked for."""
     asked = []
-    for module in ("imports", "sources", "verifications"):
+    for module in ("acts", "imports", "sources", "verifications"):
         monkeypatch.setattr(f"triage.api.{module}.async_task", lambda *task: asked.append(task))
     return asked

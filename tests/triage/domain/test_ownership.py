@@ -454,6 +454,21 @@ def test_a_dry_run_says_who_would_get_what_and_writes_nothing(teams, account, ch
     assert OwnerRule.objects.count() == 0
 
 
+@pytest.mark.parametrize("more", [{}, {"patterns": [{"pattern": "arn:*", "team": "ml"}]}])
+def test_a_dry_run_counts_the_findings_that_would_follow_the_worst_first(teams, account, check, more):
+    for n in range(4):
+        follows = make_finding(make_asset(account, f"arn:aws:s3:::{n}"), check, score=n)
+    assign(finding=follows.pk, team=None, actor=ADMIN, at=AT)
+    make_finding(make_asset(account, "arn:aws:s3:::mine", ("owner", "payments")), check)
+    rules = [rule("tag"), rule("pattern", **more) if more else rule("fallback", team="ml")]
+
+    [move] = preview(actor=ADMIN, rules=rules, findings=True).moves
+
+    assert (move.before, move.after, move.assets, move.findings) == (None, "ml", 4, 3)
+    assert [each.score for each in move.worst] == [2, 1, 0]
+    assert preview(actor=ADMIN, rules=rules).findings == 0
+
+
 @pytest.mark.parametrize("assets", [3, 30])
 def test_statements_do_not_grow_with_the_estate(teams, account, check, assets):
     for n in range(assets):

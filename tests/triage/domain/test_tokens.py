@@ -45,7 +45,7 @@ def test_issuing_and_revoking_are_events(db):
     ("said", "message"),
     [
         ({"scopes": ()}, "needs a scope"),
-        ({"scopes": ("findings:write",)}, "no scope “findings:write”"),
+        ({"scopes": ("findings:erase",)}, "no scope “findings:erase”"),
         ({"name": " "}, "needs a name"),
         ({"name": "a\nb"}, "needs a name"),
         ({"name": "n" * 201}, "needs a name"),

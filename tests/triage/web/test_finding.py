@@ -56,8 +56,8 @@ def test_the_page_costs_the_same_for_any_history(client, triager, count, django_
     client.get(f"/findings/{row}")
 
     # session, person, rights; finding, events, tickets, verifications, clock, people, scopes, same asset, same check, teams in
-    # the history; teams to choose from, controls
-    with django_assert_num_queries(22):
+    # the history; teams to choose from, controls; comments, colleagues
+    with django_assert_num_queries(24):
         answer = client.get(f"/findings/{row}")
 
     assert len(answer.context["story"].timeline) == count + 1

@@ -33,8 +33,8 @@ def test_the_queue_costs_the_same_for_any_number_of_findings(client, viewer, cou
     client.get("/triage")
 
     # session, person, rights, own teams; savepoint, timeout; matches, order, rows; counters, check counters; names of teams,
-    # accounts and checks; savepoint
-    with django_assert_num_queries(15):
+    # accounts and checks; savepoint; saved views
+    with django_assert_num_queries(16):
         answer = client.get("/triage")
 
     assert len(numbers(answer)) == count

@@ -10,9 +10,9 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import lifecycle, queries, search
 from triage.domain.access import Actor, Right, of_user
-from triage.domain.acts.verbs import Verb, kept, prepared, standing
+from triage.domain.acts.verbs import Doing, Verb, kept, prepared, standing
 from triage.domain.audit import recording
-from triage.domain.errors import Invalid
+from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.locking import locked
 from triage.domain.ownership import assigning
 from triage.domain.sets import chunks
@@ -180,6 +180,8 @@ def one(
         said: dict[str, Any] = {"finding": finding, "actor": actor, "at": at, "version": version}
         if verb == Verb.MOVE:
             after = lifecycle.move(to=str(params["to"]), reason=reason, **said)
+        elif verb in (Verb.PERSON, Verb.DISOWN):
+            after = _written(doing, finding, actor, at)
         elif verb == Verb.ACKNOWLEDGE:
             after = clocks.acknowledge(**said)
         elif verb == Verb.RELEASE:
@@ -193,3 +195,14 @@ def one(
         )  # fmt: skip
         ActItem.objects.create(act=act, finding=after, seen=version, done=True, before=before, after=after.version)
     return act
+
+
+def _written(doing: Doing, finding: int, actor: Actor, at: datetime) -> Finding:
+    """Raises NotAllowed with what stands in its way."""
+    row = locked(finding)
+    why = doing.refusal(standing(row), actor)
+    if why is not None:
+        raise NotAllowed(why.message, **why.params)
+    doing.write([row], at)
+    row.refresh_from_db()
+    return row

@@ -36,7 +36,7 @@ def undo(*, act: int, actor: Actor, at: datetime) -> Act:
     if not can_undo(found, actor=actor, at=at):
         raise Invalid(_("This was taken back already, is older than a day, or changed nothing."))
     try:
-        with recording(actor=actor.name, at=at, door=actor.door, reason=f"took back {found}"):
+        with recording(actor=actor.name, at=at, door=actor.door, reason=f"↩ {found}"):
             back = Act.objects.create(
                 verb=Verb.UNDO, params={"verb": found.verb}, reason=f"{found}", actor=actor.name, user_id=actor.user, door=actor.door,
                 at=at, state=State.RUNNING, total=found.done, undoes=found,

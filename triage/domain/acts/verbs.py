@@ -8,14 +8,15 @@ from typing import Any
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_noop as _
 
-from triage.domain import lifecycle, sla
-from triage.domain.access import Actor, Right
-from triage.domain.errors import Invalid, NotAllowed
+from triage.domain import bell, lifecycle, queries, sla
+from triage.domain.access import Actor, Right, of_user
+from triage.domain.audit import current_actor
+from triage.domain.errors import Invalid, NotAllowed, NotFound
 from triage.domain.ownership import assigning
 from triage.domain.ownership.chain import Chain
 from triage.domain.ownership.trails import trail_ids
 from triage.domain.sla import clocks
-from triage.models import Act, Finding, Status, Team
+from triage.models import Act, Finding, Notification, Role, Status, Team, User
 from triage.ports import Text
 
 Verb = Act.Verb
@@ -25,6 +26,8 @@ NO_RIGHT = _("You may not change findings of this team.")
 ALREADY = _("It is so already.")
 NO_EDGE = _("From “%(before)s” nobody gets there.")
 NOT_PINNED = _("The rules decide already.")
+NOT_OF_TEAM = _("%(person)s is not of its team.")
+TOLD_AT_MOST = 50  # of one act; whoever is given a thousand is told of the first
 NO_CLOCK = _("It has been acknowledged, or has no deadline.")
 
 
@@ -66,6 +69,10 @@ def prepared(verb: str, params: Mapping[str, Any]) -> Doing:
         return _RELEASE
     if verb == Verb.MOVE:
         return _move(str(params.get("to", "")))
+    if verb == Verb.PERSON:
+        return _person(str(params.get("person", "")))
+    if verb == Verb.DISOWN:
+        return _DISOWN
     if verb == Verb.ACKNOWLEDGE:
         return _ACKNOWLEDGE
     raise Invalid(_("“%(verb)s” is nothing that can be done to findings."), verb=str(verb)[:40])
@@ -122,6 +129,56 @@ def _release_refusal(now: Standing, actor: Actor) -> Text | None:
 _RELEASE = Doing(("team", "trail", "pinned"), _release_refusal, _release)
 
 
+def _disown_refusal(now: Standing, actor: Actor) -> Text | None:
+    if now.team is None:
+        return Text(ALREADY)
+    return None if actor.may(Right.CLAIM, team=now.team) else Text(NO_RIGHT)
+
+
+def _disown(rows: Sequence[Finding], at: datetime) -> None:
+    """Its team says that it is not theirs: nobody's, whatever the rules say, until somebody who triages has looked."""
+    answer = assigning.by_hand(None)
+    clocks.seen([row.pk for row in rows], at=at)
+    trail = trail_ids([answer])[answer.digest]
+    Finding.objects.filter(pk__in=[row.pk for row in rows]).update(
+        team_id=None, trail_id=trail, pinned=True, assignee=None, changed_at=at
+    )
+    triagers = list(User.objects.filter(grants__role=Role.TRIAGER, is_active=True).values_list("pk", flat=True)[:TOLD_AT_MOST])
+    for row in rows[:TOLD_AT_MOST]:
+        bell.ring(triagers, Notification.Kind.DISOWNED, actor=current_actor(), at=at, finding=row.pk)
+
+
+_DISOWN = Doing(("team", "trail", "pinned", "assignee"), _disown_refusal, _disown)
+
+
+def _person(text: str) -> Doing:
+    """`-` takes it from whoever has it."""
+    person = None if text == NOBODY else _named_person(text)
+    teams = queries.own_teams(person) if person else frozenset()
+    everywhere = person is not None and of_user(person, door="page").may(Right.TRIAGE)
+
+    def refusal(now: Standing, actor: Actor) -> Text | None:
+        if not actor.may(Right.TRIAGE, team=now.team) and not actor.may(Right.CLAIM, team=now.team):
+            return Text(NO_RIGHT)
+        return None if person is None or everywhere or now.team in teams else Text(NOT_OF_TEAM, {"person": str(person)})
+
+    def write(rows: Sequence[Finding], at: datetime) -> None:
+        changed = [row.pk for row in rows if row.assignee_id != (person.pk if person else None)]
+        Finding.objects.filter(pk__in=changed).update(assignee=person, changed_at=at)
+        if person:
+            for number in changed[:TOLD_AT_MOST]:
+                bell.ring([person.pk], Notification.Kind.ASSIGNED, actor=current_actor(), at=at, finding=number)
+
+    return Doing(("assignee",), refusal, write)
+
+
+def _named_person(text: str) -> User:
+    found = User.objects.filter(pk=int(text)).first() if text.isdecimal() and len(text) < 19 else None
+    if found is None or not found.is_active:
+        raise NotFound(_("There is no such person, or they may not come in."))
+    return found
+
+
 def _move(to: str) -> Doing:
     before = {status: edges[to] for status, edges in lifecycle.BY_PEOPLE.items() if to in edges}
     if not before:
@@ -169,7 +226,7 @@ def put_back(rows: Sequence[tuple[Finding, Mapping[str, Any]]], keeps: Sequence[
     same: dict[tuple[Any, ...], list[int]] = {}
     for row, before in rows:
         same.setdefault(tuple(before.get(name) for name in keeps), []).append(row.pk)
-    columns = {"team": "team_id", "trail": "trail_id"}
+    columns = {"team": "team_id", "trail": "trail_id", "assignee": "assignee_id"}
     for values, ids in same.items():
         kept = {columns.get(name, name): value for name, value in zip(keeps, values, strict=True)}
         Finding.objects.filter(pk__in=ids).update(**kept, changed_at=at)
@@ -179,5 +236,5 @@ def put_back(rows: Sequence[tuple[Finding, Mapping[str, Any]]], keeps: Sequence[
 
 def kept(row: Finding, keeps: Sequence[str]) -> dict[str, Any]:
     """What stands in these columns, as JSON."""
-    found = {name: getattr(row, f"{name}_id" if name in ("team", "trail") else name) for name in keeps}
+    found = {name: getattr(row, f"{name}_id" if name in ("team", "trail", "assignee") else name) for name in keeps}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in found.items()}

@@ -1,7 +1,6 @@
 """A configuration file compared with what is stored, applied, and written from it."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,7 +18,7 @@ from triage.domain.configuration.checks import Checks
 from triage.domain.configuration.connections import Connections
 from triage.domain.configuration.document import Document, compose, is_null
 from triage.domain.configuration.rules import OwnerRules
-from triage.domain.configuration.sections import Change, Section
+from triage.domain.configuration.sections import Change, ChangeKind, Section, Values
 from triage.domain.configuration.sla import SlaPolicies
 from triage.domain.configuration.teams import Teams
 from triage.domain.configuration.verification import VerificationSection
@@ -64,15 +63,23 @@ def compare(*, text: str, actor: Actor, name: str = "YAML", prune: bool = False)
 
 
 def apply(
-    *, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: bool = False, reason: str = "", follow: bool = True
+    *,
+    text: str,
+    actor: Actor,
+    at: datetime,
+    name: str = "YAML",
+    prune: bool = False,
+    reason: str = "",
+    follow: bool = True,
+    unless: Callable[[], None] = lambda: None,
 ) -> Applied:
     """Bring what is stored to what the file says, in one transaction, then resolve the owners of the estate anew, unless somebody else
-    sees to that (`follow`).
+    sees to that (`follow`). `unless`: asked while nobody else can apply anything; what it raises, ends it.
 
     Applied twice it changes nothing the second time. Raises as `compare` does.
     """
     actor.demand(Right.CONFIGURE)
-    changes = _write(text, name, actor=actor, at=at, prune=prune, reason=reason)
+    changes = _write(text, name, actor=actor, at=at, prune=prune, reason=reason, unless=unless)
     follows = follow and any(change.section in OF_OWNERS for change in changes)
     owners = resolve_all(actor=actor, at=at, reason=reason or "the configuration was applied") if follows else None
     touched = [
@@ -81,15 +88,6 @@ def apply(
     if touched:
         judge_again(touched, actor=actor, at=at, reason=reason or "the application changed")
     return Applied(tuple(changes), owners)
-
-
-@contextmanager
-def in_rehearsal(*, text: str, actor: Actor, at: datetime, name: str = "YAML") -> Iterator[list[Change]]:
-    """A transaction in which the file holds, and which leaves nothing behind. Raises as `compare` does."""
-    actor.demand(Right.CONFIGURE)
-    with transaction.atomic():
-        yield _write(text, name, actor=actor, at=at, prune=False, reason="")
-        transaction.set_rollback(True)
 
 
 def rehearse(*, text: str, actor: Actor, at: datetime, name: str = "YAML", prune: bool = False) -> Applied:
@@ -118,6 +116,18 @@ def planned_policies(*, text: str, name: str = "YAML", sections: Sequence[str] =
             for change in plan.get("calendars", ())
         ],
     )
+
+
+def planned_rules(*, text: str, name: str = "YAML") -> list[OwnerRule]:
+    """The chain that a file gives, in its order, not saved. Raises WrongConfiguration."""
+    rules: dict[str, Values] = {**OwnerRules().stored()}
+    for _section, changes in _plans(text, name, prune=False, sections=("owner_rules",)):
+        for change in changes:
+            if change.kind == ChangeKind.REMOVED:
+                del rules[change.key]
+            else:
+                rules[change.key] = {**rules.get(change.key, {}), **change.after}
+    return sorted((OwnerRule(**values) for values in rules.values()), key=lambda rule: rule.position)
 
 
 def exported_duty() -> str:
@@ -156,9 +166,19 @@ def export(*, actor: Actor) -> str:
     return HEADER + yaml.dump(whole, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _write(text: str, name: str, *, actor: Actor, at: datetime, prune: bool, reason: str) -> list[Change]:
+def _write(
+    text: str,
+    name: str,
+    *,
+    actor: Actor,
+    at: datetime,
+    prune: bool,
+    reason: str,
+    unless: Callable[[], None] = lambda: None,
+) -> list[Change]:
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason) as log:
         _lock()
+        unless()
         plans = _plans(text, name, prune=prune)
         for section, changes in plans:
             if changes:

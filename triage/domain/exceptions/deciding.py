@@ -4,13 +4,23 @@ from datetime import datetime
 
 from django.utils.translation import gettext_noop as _
 
-from triage.domain import lifecycle
+from triage.domain import bell, lifecycle
 from triage.domain.access import Actor, Right
 from triage.domain.audit import Recording, recording
 from triage.domain.errors import Invalid, NotAllowed, NotFound, Stale
 from triage.domain.exceptions import keeping
 from triage.domain.exceptions.requesting import asked_about, hold, of
-from triage.models import ExceptionItem, ExceptionKind, ExceptionState, Presence, RiskException, Role, Severity, Status
+from triage.models import (
+    ExceptionItem,
+    ExceptionKind,
+    ExceptionState,
+    Notification,
+    Presence,
+    RiskException,
+    Role,
+    Severity,
+    Status,
+)
 from triage.models.finding import TO_FIX
 
 # The highest severity that a role may except.
@@ -142,3 +152,7 @@ def _decide(asked: RiskException, state: str, actor: Actor, *, at: datetime, rea
     asked.state, asked.decided_at, asked.decided_by, asked.decided_user = state, at, actor.name, actor.user
     asked.decision = reason[:500]
     asked.save(update_fields=["state", "decided_at", "decided_by", "decided_user", "decision"])
+    if asked.requested_user is not None:
+        bell.ring(
+            [asked.requested_user], Notification.Kind.DECIDED, actor=actor.name, at=at, exception=asked.pk, about=str(state)
+        )

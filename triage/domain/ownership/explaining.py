@@ -69,7 +69,7 @@ def explain(*, name: str, actor: Actor, as_of: datetime | None = None) -> list[E
         if len(assets) > SHOWN:
             found[-1] = replace(found[-1], notes=(*found[-1].notes, Text(MORE, {"shown": SHOWN})))
         return found
-    return [_of_stranger(name.strip())]
+    return [_of_stranger(name.strip(), Chain.load())]
 
 
 def of_asset(asset: Asset, *, actor: Actor, as_of: datetime | None = None) -> Explanation:
@@ -78,28 +78,31 @@ def of_asset(asset: Asset, *, actor: Actor, as_of: datetime | None = None) -> Ex
     return _of_asset(asset, as_of, Chain.load() if as_of is None else None)
 
 
-def explain_live(*, name: str, actor: Actor) -> list[Explanation]:
-    """As `explain`, by the rules as they are at this moment, whatever was decided before. Raises NotFound."""
+def explain_live(*, name: str, actor: Actor, chain: Chain | None = None) -> list[Explanation]:
+    """As `explain`, by these rules whatever was decided before; by those that hold at this moment, if none are given. Raises NotFound."""
     actor.demand(Right.VIEW)
-    number = FINDING.fullmatch(name.strip())
-    rows = Asset.objects.select_related("account", "tag_set")
-    assets = list(rows.filter(findings=int(number[1]))) if number else _assets_called(name.strip())[:SHOWN]
-    if not assets:
-        return [_of_stranger(name.strip())]
-    chain = Chain.load()
-    found = []
-    for asset in assets:
-        answer = resolved(asset, chain)
-        found.append(
-            Explanation(
-                name=asset.uid, asset=asset.uid, account=account_facts(asset.account), team=_slug(answer.team_id), steps=answer.steps,
-                tags=of_json(asset.tag_set.tags), stored=False,
-            )
-        )  # fmt: skip
-    return found
+    name, chain = name.strip(), chain or Chain.load()
+    if number := FINDING.fullmatch(name):
+        finding = _finding(int(number[1]))
+        told = _by(chain, finding.asset, str(finding))
+        return [replace(told, notes=_pins(finding, None)) if finding.pinned else told]
+    assets = _assets_called(name)
+    found = [_by(chain, asset, asset.uid) for asset in assets[:SHOWN]]
+    if len(assets) > SHOWN:
+        found[-1] = replace(found[-1], notes=(Text(MORE, {"shown": SHOWN}),))
+    return found or [_of_stranger(name, chain)]
 
 
-def _of_finding(number: int, as_of: datetime | None) -> Explanation:
+def _by(chain: Chain, asset: Asset, name: str) -> Explanation:
+    answer = resolved(asset, chain)
+    return Explanation(
+        name=name, asset=asset.uid, account=account_facts(asset.account), team=_slug(answer.team_id), steps=answer.steps,
+        tags=of_json(asset.tag_set.tags), stored=False,
+    )  # fmt: skip
+
+
+def _finding(number: int) -> Finding:
+    """By its number, or one that a merge retired. Raises NotFound."""
     rows = Finding.objects.select_related("asset__tag_set", "asset__account", "trail")
     finding = rows.filter(pk=number).first()
     if finding is None:
@@ -107,6 +110,11 @@ def _of_finding(number: int, as_of: datetime | None) -> Explanation:
         finding = rows.get(pk=alias.finding_id) if alias else None
     if finding is None:
         raise NotFound(NO_FINDING, number=f"{number:06d}")
+    return finding
+
+
+def _of_finding(number: int, as_of: datetime | None) -> Explanation:
+    finding = _finding(number)
     if as_of is None:
         team, trail, pinned = finding.team_id, finding.trail, finding.pinned
     else:
@@ -195,21 +203,21 @@ def _assets_called(name: str) -> list[Asset]:
     return found or list(rows.filter(uid=name)[: SHOWN + 1]) or list(rows.filter(name=name)[: SHOWN + 1])
 
 
-def _of_stranger(name: str) -> Explanation:
+def _of_stranger(name: str, chain: Chain) -> Explanation:
     """What the rules say of an identifier in a known account, or a path in a known repository (`repository:path`)."""
     parts = set(re.split(r"[:/]", name)) - {""}
     for account in Account.objects.exclude(uid="").order_by("id"):
         if account.provider == "code" and name.startswith(f"{account.uid}:"):
             path = name.removeprefix(f"{account.uid}:")
-            return _live(name, account, asset=path, path=path)
+            return _live(name, account, chain, asset=path, path=path)
         if account.provider != "code" and account.uid in parts:
-            return _live(name, account, asset=name, path="")
+            return _live(name, account, chain, asset=name, path="")
     raise NotFound(UNKNOWN_THING, name=name)
 
 
-def _live(name: str, account: Account, *, asset: str, path: str) -> Explanation:
+def _live(name: str, account: Account, chain: Chain, *, asset: str, path: str) -> Explanation:
     facts = account_facts(account)
-    answer = Chain.load().resolve(account=facts, tags=(), asset=asset, path=path)
+    answer = chain.resolve(account=facts, tags=(), asset=asset, path=path)
     return Explanation(
         name=name, asset=asset, account=facts, team=_slug(answer.team_id), steps=answer.steps, tags=(), stored=False,
         notes=(Text(NOT_REPORTED),),

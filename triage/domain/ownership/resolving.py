@@ -10,7 +10,7 @@ from triage.domain import risk, sla
 from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.ownership.chain import Chain, keep_imports_out
-from triage.domain.ownership.surveying import Changed, Survey, batches
+from triage.domain.ownership.surveying import ALIKE, Changed, Survey, alike, batches
 from triage.domain.ownership.trails import trail_ids
 from triage.domain.sets import CHUNK, chunks
 
@@ -21,7 +21,8 @@ APPLIED = "the owner rules were applied to the whole estate"
 class Summary:
     """What a run over the estate did. `explained`: assets that keep their owner and now have another reason for it.
 
-    `rejudged`: assets whose environment or criticality changed. `findings`: how many followed their asset.
+    `rejudged`: assets whose environment or criticality changed. `findings`: how many followed their asset, in owner, reason or
+    environment; `handed`: those of them that have another owner now.
     """
 
     assets: int = 0
@@ -29,6 +30,7 @@ class Summary:
     explained: int = 0
     rejudged: int = 0
     findings: int = 0
+    handed: int = 0
 
 
 def resolve_all(*, actor: Actor, at: datetime, reason: str = APPLIED) -> Summary:
@@ -92,7 +94,9 @@ class _Run:
         for rows in batches(_FOLLOWING, [assets], CHUNK):
             with connection.cursor() as cursor:
                 cursor.execute(_FOLLOW, [[number for (number,) in rows], self.at])
-                self.summary.findings += cursor.rowcount
+                followed, handed = cursor.fetchone() or (0, 0)
+                self.summary.findings += followed
+                self.summary.handed += handed
 
     def _judge_again(self, assets: list[int]) -> None:
         if not assets:
@@ -105,32 +109,10 @@ class _Run:
 
 def _alike(changed: list[Changed]) -> Iterator[tuple[int, Changed]]:
     """Each asset of these combinations, with what it should become."""
-    held = [
-        (
-            n,
-            new.held.account,
-            new.held.tag_set,
-            new.held.team,
-            new.held.trail,
-            new.held.environment,
-            new.held.criticality,
-            new.held.application,
-        )
-        for n, new in enumerate(changed)
-    ]
-    for rows in batches(_ALIKE, [*map(list, zip(*held, strict=True))], CHUNK):
+    for rows in batches(f"SELECT a.id, w.n {ALIKE}", alike(changed, range(len(changed))), CHUNK):
         for number, n in rows:
             yield number, changed[n]
 
-
-_ALIKE = """
-SELECT a.id, w.n
-FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[], %s::bigint[])
-    AS w(n, account_id, tag_set_id, team_id, trail_id, environment, criticality, application_id)
-JOIN triage_asset a ON a.account_id = w.account_id AND a.tag_set_id = w.tag_set_id AND a.trail_id = w.trail_id
-    AND a.team_id IS NOT DISTINCT FROM w.team_id AND a.environment = w.environment AND a.criticality = w.criticality
-    AND a.application_id IS NOT DISTINCT FROM w.application_id
-"""
 
 # Whoever changed the tags meanwhile has resolved by the rules of today: that asset is left alone.
 _WRITE_ASSETS = """
@@ -165,12 +147,15 @@ WHERE f.asset_id = ANY(%s) AND ({_FOLLOWS}) ORDER BY f.id
 """
 _FOLLOW = f"""
 WITH locked AS MATERIALIZED (
-    SELECT id, asset_id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+    SELECT id, asset_id, team_id FROM triage_finding WHERE id = ANY(%s) ORDER BY id FOR UPDATE
+), written AS (
+    UPDATE triage_finding f
+    SET environment = a.environment, changed_at = %s,
+        team_id = CASE WHEN f.pinned THEN f.team_id ELSE a.team_id END,
+        trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE a.trail_id END
+    FROM locked l JOIN triage_asset a ON a.id = l.asset_id
+    WHERE f.id = l.id AND ({_FOLLOWS})
+    RETURNING f.team_id IS DISTINCT FROM l.team_id AS handed
 )
-UPDATE triage_finding f
-SET environment = a.environment, changed_at = %s,
-    team_id = CASE WHEN f.pinned THEN f.team_id ELSE a.team_id END,
-    trail_id = CASE WHEN f.pinned THEN f.trail_id ELSE a.trail_id END
-FROM locked l JOIN triage_asset a ON a.id = l.asset_id
-WHERE f.id = l.id AND ({_FOLLOWS})
+SELECT count(*), count(*) FILTER (WHERE handed) FROM written
 """

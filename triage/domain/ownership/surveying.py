@@ -5,7 +5,7 @@ identifiers or paths. What follows from tags and account besides the owner (envi
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,22 +17,29 @@ from triage.domain.applications import Applications, highest
 from triage.domain.ownership.chain import AccountFacts, Chain, account_facts, team_facts
 from triage.domain.ownership.steps import Resolution, from_json
 from triage.domain.tags import Tags, of_json
-from triage.models import Account, Asset, OwnerRule, OwnerTrail, TagSet, Team
+from triage.models import Account, Asset, Finding, OwnerRule, OwnerTrail, TagSet, Team
 
 BATCH = 5_000  # combinations looked at together
 SAMPLES = 5
+WORST = 3  # findings that are shown of a way
+WAYS_SHOWN = 20  # with their worst findings
 KEPT = 50_000  # tag sets and trails remembered
 Way = tuple[int | None, int | None]  # from team, to team
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerMove:
-    """So many assets would go from one owner to another (slugs; None is nobody). `samples`: uids of some."""
+    """So many assets would go from one owner to another (slugs; None is nobody). `samples`: uids of some.
+
+    `findings`: how many that are to be fixed would follow; `worst`: some of them. Neither where nobody asked for them.
+    """
 
     before: str | None
     after: str | None
     assets: int
     samples: tuple[str, ...] = ()
+    findings: int = 0
+    worst: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,11 @@ class Diff:
     def changed(self) -> int:
         """How many assets change their owner."""
         return sum(move.assets for move in self.moves)
+
+    @property
+    def findings(self) -> int:
+        """How many findings that are to be fixed follow, where they were asked for."""
+        return sum(move.findings for move in self.moves)
 
 
 class Held(NamedTuple):
@@ -169,27 +181,96 @@ def batches(query: str, params: Sequence[Any], size: int) -> Iterator[list[Any]]
             yield rows
 
 
-def preview(*, actor: Actor, rules: Sequence[OwnerRule] | None = None) -> Diff:
-    """What the rules as configured, or these instead (enabled ones, in order, saved or not), would change. Writes nothing."""
+def preview(*, actor: Actor, rules: Sequence[OwnerRule] | None = None, findings: bool = False) -> Diff:
+    """What the rules as configured, or these instead (enabled ones, in order, saved or not), would change. Writes nothing.
+
+    `findings`: count those that would follow as well.
+    """
     actor.demand(Right.CONFIGURE)
     survey = Survey(Chain.load() if rules is None else Chain(rules, team_facts()))
     assets: Counter[Way] = Counter()
     samples: dict[Way, list[int]] = {}
+    following = _Following(together=survey.together)
     for changed in survey.changed_assets():
-        for new in changed:
+        moved = [new for new in changed if new.held.team != new.answer.team_id]
+        for new in moved:
             way = (new.held.team, new.answer.team_id)
-            if way[0] != way[1]:
-                assets[way] += new.held.n
-                if len(some := samples.setdefault(way, [])) < SAMPLES:
-                    some.append(new.held.sample)
-    return Diff(survey.assets, _moves(assets, samples))
+            assets[way] += new.held.n
+            if len(some := samples.setdefault(way, [])) < SAMPLES:
+                some.append(new.held.sample)
+        if findings and moved:
+            following.count(moved)
+    return Diff(survey.assets, _moves(assets, samples, following))
 
 
-def _moves(assets: Counter[Way], samples: dict[Way, list[int]]) -> tuple[OwnerMove, ...]:
+class _Following:
+    """Findings that would follow their assets: how many by way, and the worst of them as (score, id)."""
+
+    def __init__(self, *, together: bool) -> None:
+        self._query = _FOLLOWING_ALIKE if together else _FOLLOWING_ONE_BY_ONE
+        self._together = together
+        self.counts: Counter[Way] = Counter()
+        self.worst: dict[Way, list[tuple[int, int]]] = {}
+
+    def count(self, moved: list[Changed]) -> None:
+        ways = list(dict.fromkeys((new.held.team, new.answer.team_id) for new in moved))
+        number = {way: n for n, way in enumerate(ways)}
+        numbers = [number[new.held.team, new.answer.team_id] for new in moved]
+        columns = alike(moved, numbers) if self._together else [numbers, [new.held.sample for new in moved]]
+        with connection.cursor() as cursor:
+            cursor.execute(self._query, columns)
+            for n, count, worst in cursor.fetchall():
+                self.counts[ways[n]] += count
+                known = self.worst.setdefault(ways[n], [])
+                known += [(score, finding) for score, finding in worst]
+                known.sort(key=lambda each: (-each[0], each[1]))
+                del known[WORST:]
+
+
+def alike(changed: Sequence[Changed], numbers: Iterable[int]) -> list[list[Any]]:
+    """The parameters of ALIKE: each combination under its number."""
+    rows = [
+        (
+            n,
+            new.held.account,
+            new.held.tag_set,
+            new.held.team,
+            new.held.trail,
+            new.held.environment,
+            new.held.criticality,
+            new.held.application,
+        )
+        for n, new in zip(numbers, changed, strict=True)
+    ]
+    return [*map(list, zip(*rows, strict=True))]
+
+
+ALIKE = """
+FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[], %s::bigint[])
+    AS w(n, account_id, tag_set_id, team_id, trail_id, environment, criticality, application_id)
+JOIN triage_asset a ON a.account_id = w.account_id AND a.tag_set_id = w.tag_set_id AND a.trail_id = w.trail_id
+    AND a.team_id IS NOT DISTINCT FROM w.team_id AND a.environment = w.environment AND a.criticality = w.criticality
+    AND a.application_id IS NOT DISTINCT FROM w.application_id
+"""
+_COUNTED = f"SELECT w.n, count(*), (array_agg(ARRAY[f.score, f.id] ORDER BY f.score DESC, f.id))[1:{WORST}]"
+_TO_FOLLOW = "WHERE f.is_open AND NOT f.pinned GROUP BY 1"
+_FOLLOWING_ALIKE = f"{_COUNTED} {ALIKE} JOIN triage_finding f ON f.asset_id = a.id {_TO_FOLLOW}"
+_FOLLOWING_ONE_BY_ONE = (
+    f"{_COUNTED} FROM unnest(%s::int[], %s::bigint[]) AS w(n, id) JOIN triage_finding f ON f.asset_id = w.id {_TO_FOLLOW}"
+)
+
+
+def _moves(assets: Counter[Way], samples: dict[Way, list[int]], following: _Following) -> tuple[OwnerMove, ...]:
     slugs: dict[int | None, str | None] = {None: None, **dict(Team.objects.values_list("pk", "slug"))}
     uids = dict(Asset.objects.filter(pk__in=[pk for some in samples.values() for pk in some]).values_list("pk", "uid"))
+    shown = [finding for way, _n in following.counts.most_common(WAYS_SHOWN) for _score, finding in following.worst[way]]
+    worst = Finding.objects.select_related("check_ref", "asset").in_bulk(shown)
     moves = [
-        OwnerMove(before=slugs[way[0]], after=slugs[way[1]], assets=n, samples=tuple(uids[pk] for pk in samples[way]))
+        OwnerMove(
+            before=slugs[way[0]], after=slugs[way[1]], assets=n, samples=tuple(uids[pk] for pk in samples[way]),
+            findings=following.counts[way],
+            worst=tuple(worst[finding] for _score, finding in following.worst.get(way, ()) if finding in worst),
+        )
         for way, n in assets.items()
-    ]
-    return tuple(sorted(moves, key=lambda move: (-move.assets, move.before or "", move.after or "")))
+    ]  # fmt: skip
+    return tuple(sorted(moves, key=lambda move: (-move.findings, -move.assets, move.before or "", move.after or "")))

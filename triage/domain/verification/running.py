@@ -12,14 +12,14 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.utils.translation import gettext_noop as _
 
 from triage import plugins
-from triage.domain import access, evidence, lifecycle
+from triage.domain import access, bell, evidence, lifecycle
 from triage.domain.audit import recording
 from triage.domain.cleansing import clean
 from triage.domain.custom_checks import verifying as custom
 from triage.domain.locking import turn
 from triage.domain.verification import rescanning
 from triage.domain.verification.requesting import fitting_for, general
-from triage.models import Finding, Grade, Verification, VerificationRun
+from triage.models import Finding, Grade, Notification, Verification, VerificationRun
 from triage.ports import Judgement, Outcome, Target, Text, Verifier
 
 logger = logging.getLogger(__name__)
@@ -158,9 +158,25 @@ def _conclude(claimed: Verification, judgement: Judgement, at: datetime) -> None
             lease_until=None,
         ):
             log.because(str(judgement.summary), evidence=proof)
+            if claimed.trigger == Verification.Trigger.PERSON and claimed.run_id is None:
+                _tell(claimed, judgement.outcome, at)
             if not _judge(claimed.finding_id, judgement.outcome, at=at):
                 named = {"verification": claimed.pk, "outcome": judgement.outcome, "evidence": proof.hex() if proof else None}
                 log.note([claimed.finding_id], "checked", after=named, reason=str(judgement.summary))
+
+
+def _tell(claimed: Verification, outcome: str, at: datetime) -> None:
+    """Whoever asked for this one hears what came of it."""
+    kind, _colon, number = claimed.actor.partition(":")
+    if kind == "user" and number.isdecimal():
+        bell.ring(
+            [int(number)],
+            Notification.Kind.VERIFIED,
+            actor=access.worker().name,
+            at=at,
+            finding=claimed.finding_id,
+            about=str(outcome),
+        )
 
 
 def _judge(finding: int, outcome: str, *, at: datetime) -> bool:

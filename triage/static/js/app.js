@@ -122,7 +122,8 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-sheet-close]")) event.target.closest("dialog").close();
 });
 document.addEventListener("change", (event) => { if (event.target.matches("[data-pick], [data-pick-all], [data-all]")) showPicked(); });
-document.addEventListener("htmx:afterSwap", (event) => {
+// Not at the swap: what stands on the sheet does not listen before it has settled.
+document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target.id !== "act-body") return;
   const sheet = document.getElementById("act-sheet");
   if (!sheet.open) sheet.showModal();
@@ -216,6 +217,7 @@ const keys = {
   s: () => ask("move"),
   t: () => ask("ticket"),
   1: () => quick("acknowledge"),
+  m: () => quick("person"),
   v: () => quick("verify"),
   4: () => ask("except"),
   e: () => detail("/evidence"),

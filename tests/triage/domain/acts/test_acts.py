@@ -119,7 +119,7 @@ def test_what_is_taken_back_stands_as_before(verb, params):
     back = acts.undo(act=act.pk, actor=TRIAGER, at=AT + timedelta(minutes=1))
     assert (back.done, back.skipped, back.state) == (12, 0, "done")
     assert list(Finding.objects.order_by("pk").values(*columns)) == before
-    assert Event.objects.filter(reason=f"took back {act}").values("subject_id").distinct().count() == 12
+    assert Event.objects.filter(reason=f"↩ {act}").values("subject_id").distinct().count() == 12
 
 
 def test_what_somebody_changed_since_is_not_taken_back():

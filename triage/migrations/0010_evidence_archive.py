@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("triage", "0007_overdue_by_team"),
+        ("triage", "0009_saved_views"),
     ]
 
     operations = [
