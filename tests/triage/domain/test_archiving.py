@@ -22,8 +22,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 OPERATOR = access.of_machine(0)
 
 
+@pytest.fixture(scope="module")
+def there(cloud_server):
+    """S3 as an administrator has it. The product's clients are kept from test to test, too."""
+    s3._client.cache_clear()
+    yield cloud_server.client("s3")
+    s3._client.cache_clear()
+
+
 @pytest.fixture(autouse=True)
-def house(settings, tmp_path, cloud, named_verifier):
+def house(settings, tmp_path, cloud, there, named_verifier):
     settings.EVIDENCE_DIR = tmp_path / "evidence"
     settings.EVIDENCE_DIR.mkdir()
     settings.CSPM_HOME = tmp_path
@@ -32,12 +40,9 @@ def house(settings, tmp_path, cloud, named_verifier):
     settings.EVIDENCE_ARCHIVE_DAYS = 30
     settings.KEEP_EVIDENCE_DAYS = 365
     told.ANSWERS.clear()
-    s3._client.cache_clear()
-    cloud.client("s3").create_bucket(
+    there.create_bucket(
         Bucket="proofs", ObjectLockEnabledForBucket=True, CreateBucketConfiguration={"LocationConstraint": REGION}
     )
-    yield
-    s3._client.cache_clear()
 
 
 def kept(*data, at=None):
@@ -48,14 +53,14 @@ def archive(**given):
     return archiving.archive(actor=access.worker(), at=timezone.now(), clock=timezone.now, **given)
 
 
-def versions(cloud):
-    return cloud.client("s3").list_object_versions(Bucket="proofs").get("Versions", [])
+def versions(there):
+    return there.list_object_versions(Bucket="proofs").get("Versions", [])
 
 
-def head(cloud, row):
+def head(there, row):
     row.refresh_from_db()
     name = archives.name_of(bytes(row.sha256))
-    return cloud.client("s3").head_object(Bucket="proofs", Key=f"acme/{name}", VersionId=row.archive_version)
+    return there.head_object(Bucket="proofs", Key=f"acme/{name}", VersionId=row.archive_version)
 
 
 def lost(row):
@@ -72,12 +77,12 @@ def proven(bucket="a", at=None):
     return row, Evidence.objects.get(pk=run.evidence_id)
 
 
-def test_what_is_kept_is_copied_once_and_locked(cloud):
+def test_what_is_kept_is_copied_once_and_locked(there):
     rows = kept(b"one", b"two", b"three")
     assert archive().stored == 3
     assert archive() == archiving.Done()
     for row in rows:
-        found = head(cloud, row)
+        found = head(there, row)
         assert found["ObjectLockMode"] == "COMPLIANCE"
         assert abs(found["ObjectLockRetainUntilDate"] - row.kept_at - timedelta(days=30)) < timedelta(seconds=2)
         assert evidence.path_of(bytes(row.sha256), row.encoding).exists()
@@ -85,10 +90,8 @@ def test_what_is_kept_is_copied_once_and_locked(cloud):
     assert (event.kind, event.actor, event.after["mode"]) == ("stored", "worker", "COMPLIANCE")
     assert event.after["versions"] == {str(row): row.archive_version for row in rows}
     version = rows[0].archive_version
-    with pytest.raises(cloud.client("s3").exceptions.ClientError, match="AccessDenied"):
-        cloud.client("s3").delete_object(
-            Bucket="proofs", Key=f"acme/{archives.name_of(bytes(rows[0].sha256))}", VersionId=version
-        )
+    with pytest.raises(there.exceptions.ClientError, match="AccessDenied"):
+        there.delete_object(Bucket="proofs", Key=f"acme/{archives.name_of(bytes(rows[0].sha256))}", VersionId=version)
 
 
 def test_statements_do_not_grow_with_pieces(django_assert_max_num_queries):
@@ -97,7 +100,7 @@ def test_statements_do_not_grow_with_pieces(django_assert_max_num_queries):
         assert archive().stored == 20
 
 
-def test_whoever_dies_after_storing_leaves_what_the_next_takes_over(cloud, settings):
+def test_whoever_dies_after_storing_leaves_what_the_next_takes_over(there, settings):
     (row,) = kept(b"one")
     settings.PLUGIN_PACKAGES = settings.PLUGIN_PACKAGES | {"archives": ["integrations.archives", "tests.plugins.archives"]}
     plugins._modules.cache_clear()
@@ -106,23 +109,23 @@ def test_whoever_dies_after_storing_leaves_what_the_next_takes_over(cloud, setti
     settings.EVIDENCE_ARCHIVE = "s3://proofs/acme"
     row.refresh_from_db()
     assert row.archived_at is None
-    (there,) = versions(cloud)
+    (lies,) = versions(there)
     assert archive().stored == 1
     row.refresh_from_db()
-    assert [each["VersionId"] for each in versions(cloud)] == [there["VersionId"]] == [row.archive_version]
+    assert [each["VersionId"] for each in versions(there)] == [lies["VersionId"]] == [row.archive_version]
 
 
-def test_two_workers_do_nothing_twice(cloud):
+def test_two_workers_do_nothing_twice(there):
     kept(*(b"%d" % number for number in range(12)))
     children = [in_child(archive) for _worker in range(2)]
     assert [ended(child) for child in children] == [0, 0]
     archive()
-    assert len(versions(cloud)) == 12
+    assert len(versions(there)) == 12
     told_of = [name for event in Event.objects.filter(subject="evidence archive") for name in event.after["versions"]]
     assert len(told_of) == len(set(told_of)) == 12
 
 
-def test_what_the_disk_lost_is_read_from_the_archive(cloud):
+def test_what_the_disk_lost_is_read_from_the_archive():
     row, proof = proven()
     assert archive().stored == 1
     lost(proof)
@@ -148,23 +151,23 @@ def test_a_page_reads_what_the_disk_lost_and_says_when_it_cannot(client, setting
     assert "is in the archive alone, which does not give it now: S3 was not reached" in answer.content.decode()
 
 
-def test_a_hold_that_comes_after_pruning_tried_is_set_there_again(cloud, settings):
+def test_a_hold_that_comes_after_pruning_tried_is_set_there_again(there, settings):
     row, proof = proven(at=timezone.now() - timedelta(days=400))
     archive()
     for _time in range(2):
         placed = retention.hold(finding=row.pk, reason="a claim", actor=OPERATOR, at=timezone.now())
         assert archive().held == 1
-        assert head(cloud, proof)["ObjectLockLegalHoldStatus"] == "ON"
+        assert head(there, proof)["ObjectLockLegalHoldStatus"] == "ON"
         retention.release(number=placed.pk, reason="over", actor=OPERATOR, at=timezone.now())
         Evidence.objects.update(archive_until=timezone.now())
         assert retention.prune(at=timezone.now(), actor=OPERATOR) == retention.Pruned(0, 1)
 
 
-def test_other_bytes_in_the_archive_are_found(cloud, settings):
+def test_other_bytes_in_the_archive_are_found(there, settings):
     (row,) = kept(b"one")
     archive()
     name = f"acme/{archives.name_of(bytes(row.sha256))}"
-    other = cloud.client("s3").put_object(Bucket="proofs", Key=name, Body=b"two")["VersionId"]
+    other = there.put_object(Bucket="proofs", Key=name, Body=b"two")["VersionId"]
     Evidence.objects.update(archive_version=other)
     lost(row)
     with pytest.raises(evidence.Damaged, match="was changed in the archive"):
@@ -177,7 +180,7 @@ def test_other_bytes_in_the_archive_are_found(cloud, settings):
         evidence.read(row.pk)
 
 
-def test_a_damaged_piece_is_left_aside_and_others_go_on(cloud):
+def test_a_damaged_piece_is_left_aside_and_others_go_on(there):
     damaged, _fine = kept(b"one" * 100, b"two" * 100)
     evidence.path_of(bytes(damaged.sha256), "zstd").write_bytes(evidence.path_of(bytes(_fine.sha256), "zstd").read_bytes())
     gone, _other = kept(b"three", b"four")
@@ -194,17 +197,17 @@ def test_a_damaged_piece_is_left_aside_and_others_go_on(cloud):
     found = archiving.standing(actor=OPERATOR)
     assert (found.archived, found.waiting, found.aside, found.problem) == (2, 2, 2, None)
     assert "was changed on disk" in str(found.because)
-    assert len(versions(cloud)) == 2
+    assert len(versions(there)) == 2
     evidence.keep(b"three", media_type="text/plain", at=timezone.now())
     assert archive(impatient=True) == archiving.Done(stored=1, aside=1)
 
 
-def test_a_bucket_without_locks_is_refused_and_tried_again_later(cloud, settings):
+def test_a_bucket_without_locks_is_refused_and_tried_again_later(there, cloud, settings):
     kept(b"one")
     cloud.bucket("plain")
     settings.EVIDENCE_ARCHIVE = "s3://plain"
     assert str(archive().problem) == "The bucket plain has no Object Lock. Make one that has it: docs/audit.md says how."
-    assert "Contents" not in cloud.client("s3").list_objects_v2(Bucket="plain")
+    assert "Contents" not in there.list_objects_v2(Bucket="plain")
     settings.EVIDENCE_ARCHIVE = "s3://proofs/acme"
     assert archive().stored == 0
     told_of = archiving.metrics(at=timezone.now())
@@ -228,6 +231,7 @@ def test_a_permission_that_is_missing_is_named_and_stops_the_run(cloud, monkeypa
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
         s3._client.cache_clear()
         assert "s3:PutObject, s3:PutObjectRetention is needed" in str(archive().problem)
+        s3._client.cache_clear()
     assert not Evidence.objects.exclude(archived_at=None).exists()
     assert not Evidence.objects.exclude(archive_problem={}).exists()
 
@@ -274,23 +278,23 @@ def test_a_lost_disk_does_not_stop_compression(settings, tmp_path):
 
 
 @pytest.mark.parametrize(("about", "covered"), [("everything", 2), ("query", 1)])
-def test_holds_are_legal_holds_there(cloud, about, covered):
+def test_holds_are_legal_holds_there(there, about, covered):
     _row, proof = proven()
     archive()
     placed = retention.hold(query="asset:*a" if about == "query" else "", reason="a claim", actor=OPERATOR, at=timezone.now())
     _other, later = proven("other")
     assert archive().held == covered
-    assert head(cloud, proof)["ObjectLockLegalHoldStatus"] == "ON"
-    assert head(cloud, later).get("ObjectLockLegalHoldStatus") == ("ON" if covered == 2 else None)
+    assert head(there, proof)["ObjectLockLegalHoldStatus"] == "ON"
+    assert head(there, later).get("ObjectLockLegalHoldStatus") == ("ON" if covered == 2 else None)
     assert archive() == archiving.Done()
     retention.release(number=placed.pk, reason="over", actor=OPERATOR, at=timezone.now())
     assert archive().lifted == covered
-    assert head(cloud, proof)["ObjectLockLegalHoldStatus"] == "OFF"
+    assert head(there, proof)["ObjectLockLegalHoldStatus"] == "OFF"
     kinds = list(Event.objects.filter(subject="evidence archive").order_by("pk").values_list("kind", flat=True))
     assert kinds == ["stored", "stored", "held", "hold lifted"]
 
 
-def test_pruning_waits_for_the_lock_and_then_deletes_there(cloud, settings):
+def test_pruning_waits_for_the_lock_and_then_deletes_there(there, settings):
     settings.EVIDENCE_ARCHIVE_MODE = "GOVERNANCE"
     long_ago = timezone.now() - timedelta(days=400)
     row, proof = proven(at=long_ago)
@@ -302,38 +306,38 @@ def test_pruning_waits_for_the_lock_and_then_deletes_there(cloud, settings):
     assert retention.prune(at=timezone.now() + timedelta(days=2), actor=OPERATOR) == retention.Pruned(0, 1)
     proof.refresh_from_db()
     assert proof.deleted_at is None
-    unlock(cloud, proof)
+    unlock(there, proof)
     assert retention.prune(at=timezone.now() + timedelta(days=4), actor=OPERATOR) == retention.Pruned(1, 0)
     proof.refresh_from_db()
     assert (proof.deleted_at is not None, proof.archived_at, proof.archive_version) == (True, None, "")
-    assert versions(cloud) == []
+    assert versions(there) == []
     event = Event.objects.filter(subject="finding", subject_id=row.pk).latest("seq")
     assert (event.kind, "archive_version" in event.after) == ("evidence deleted", True)
 
 
-def unlock(cloud, row):
+def unlock(there, row):
     """As if time had passed: moto takes a lock that is over, S3 would not."""
     row.refresh_from_db()
-    cloud.client("s3").put_object_retention(
+    there.put_object_retention(
         Bucket="proofs", Key=f"acme/{archives.name_of(bytes(row.sha256))}", VersionId=row.archive_version, BypassGovernanceRetention=True,
         Retention={"Mode": "GOVERNANCE", "RetainUntilDate": timezone.now() - timedelta(seconds=1)},
     )  # fmt: skip
 
 
-def test_what_was_deleted_on_its_way_there_is_deleted_there_later(cloud, settings):
+def test_what_was_deleted_on_its_way_there_is_deleted_there_later(there, settings):
     settings.EVIDENCE_ARCHIVE_MODE = "GOVERNANCE"
     (row,) = kept(b"one")
     archive()
     Evidence.objects.update(deleted_at=timezone.now())
     later = timezone.now() + timedelta(days=40)
     assert retention.prune(at=later, actor=OPERATOR) == retention.Pruned()
-    unlock(cloud, row)
+    unlock(there, row)
     retention.prune(at=later + timedelta(days=2), actor=OPERATOR)
-    assert versions(cloud) == []
+    assert versions(there) == []
     assert Event.objects.filter(subject="evidence archive", kind="deleted").exists()
 
 
-def test_an_archive_that_does_not_answer_keeps_what_is_due(cloud, settings):
+def test_an_archive_that_does_not_answer_keeps_what_is_due(settings):
     _row, proof = proven(at=timezone.now() - timedelta(days=400))
     archive()
     settings.EVIDENCE_ARCHIVE_ENDPOINT_URL = "http://127.0.0.1:9"
