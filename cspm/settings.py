@@ -48,6 +48,7 @@ PLUGIN_PACKAGES = {
     "notifiers": ["integrations.notifiers"],
     "sources": ["integrations.sources"],
     "witnesses": ["integrations.witnesses"],
+    "archives": ["integrations.archives"],
     "verifiers": ["integrations.verifiers"],
     "collectors": ["integrations.collectors"],
     "directories": ["integrations.directories"],
@@ -162,6 +163,14 @@ EVIDENCE_DIR = paths.folder(CSPM_HOME, "evidence")
 # After so many days bytes are deleted that nothing needs any more; 0 keeps them for ever.
 KEEP_EVIDENCE_DAYS = env.int("CSPM_KEEP_EVIDENCE_DAYS", default=0)
 KEEP_REPORTS_DAYS = env.int("CSPM_KEEP_REPORTS_DAYS", default=0)
+# Where evidence is copied to, such as s3://bucket/prefix, and how it is locked there; '' for nowhere. Days: 0 as KEEP_EVIDENCE_DAYS.
+EVIDENCE_ARCHIVE = env.str("CSPM_EVIDENCE_ARCHIVE", default="")
+EVIDENCE_ARCHIVE_REGION = env.str("CSPM_EVIDENCE_ARCHIVE_REGION", default="")
+EVIDENCE_ARCHIVE_ENDPOINT_URL = env.str("CSPM_EVIDENCE_ARCHIVE_ENDPOINT_URL", default="")
+EVIDENCE_ARCHIVE_MODE = env.str("CSPM_EVIDENCE_ARCHIVE_MODE", default="COMPLIANCE")
+EVIDENCE_ARCHIVE_DAYS = env.int("CSPM_EVIDENCE_ARCHIVE_DAYS", default=0)
+# So many days after it was archived evidence leaves the disk; 0 keeps it here, too.
+EVIDENCE_SPOOL_DAYS = env.int("CSPM_EVIDENCE_SPOOL_DAYS", default=0)
 TICKETS_DIR = paths.folder(CSPM_HOME, "tickets")
 # Where reports are fetched from, and what is run to make them: said here alone, as whoever may name any folder or command has the
 # server. The commands are TOML, a table each: argv, and seconds, exits, env.

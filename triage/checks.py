@@ -15,6 +15,7 @@ PARTS = {
     "collectors": ("LABEL", "PROVIDER", "KINDS", "collect", "look"),
     "sources": ("LABEL", "MAKES", "SETTINGS", "probe", "offered", "fetch"),
     "witnesses": ("LABEL", "SETTINGS", "probe", "publish"),
+    "archives": ("LABEL", "probe", "store", "fetch", "hold", "delete"),
     "directories": ("LABEL", "sniff", "read"),
 }
 

@@ -1,7 +1,7 @@
 """Plugins by kind and name: the file name is the registration.
 
-A kind is a port (parsers, tickets, notifiers, sources, witnesses, verifiers, collectors, directories). Settings name the packages to
-look in; entry points of the group `cspm.<kind>` add what other distributions bring. A module is imported on first use.
+A kind is a port (parsers, tickets, notifiers, sources, witnesses, archives, verifiers, collectors, directories). Settings name the
+packages to look in; entry points of the group `cspm.<kind>` add what other distributions bring. A module is imported on first use.
 """
 
 import pkgutil

@@ -696,6 +696,55 @@ class Witness(Protocol):
     def publish(self, head: SealedHead, options: Options, /) -> str: ...
 
 
+# --- archives -----------------------------------------------------------------------------------------------------------------
+
+
+class ArchiveError(Exception):
+    """The archive did not do what was asked. Its text says why and, where a permission is missing, which one."""
+
+    def __init__(self, message: str, **params: str | int) -> None:
+        self.text = Text(message, params)
+        super().__init__(str(self.text))
+
+
+class Locked(ArchiveError):
+    """What should be deleted is locked: its time is not over, or a legal hold is on it."""
+
+
+class Unfit(ArchiveError):
+    """Not taken is this piece alone: other bytes have its name, it is too large, it arrived changed. Others may be."""
+
+
+class Absent(ArchiveError):
+    """There is no such object, or no such version of it."""
+
+
+class Archive(Protocol):
+    """Keeps evidence where nobody may change or delete it before its time. A module in `integrations/archives/`, named as the
+    scheme of its addresses.
+
+    Options: `address` (`s3://bucket/prefix`), `region`, `endpoint_url`, `mode` (COMPLIANCE or GOVERNANCE); credentials are what its
+    library finds. Every function may raise ArchiveError; threads may call them at once.
+
+    `store` writes `stream`, a seekable file at its start, under `name` and answers its version. It never overwrites: the same bytes
+    under that name, which it knows by `sha256`, are taken as stored; for others it raises Unfit. Either way they are locked until
+    `retain_until`, or longer. `fetch` writes a version's bytes to `into`; somebody waits for them. `hold` sets or lifts its legal
+    hold. `delete` raises Locked while it is locked; what is not there is deleted. Each of them may be repeated.
+    """
+
+    LABEL: str
+
+    def probe(self, options: Options, /) -> Iterator[Probe]: ...
+
+    def store(self, name: str, stream: BinaryIO, sha256: bytes, retain_until: datetime, options: Options, /) -> str: ...
+
+    def fetch(self, name: str, version: str, into: BinaryIO, options: Options, /) -> None: ...
+
+    def hold(self, name: str, version: str, on: bool, options: Options, /) -> None: ...  # noqa: FBT001 - as S3 has it
+
+    def delete(self, name: str, version: str, options: Options, /) -> None: ...
+
+
 # --- sources ------------------------------------------------------------------------------------------------------------------
 
 

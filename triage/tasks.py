@@ -15,6 +15,7 @@ from django_q.tasks import async_task
 
 from triage.domain import (
     acts,
+    archiving,
     bell,
     bundles,
     check_catalogue,
@@ -54,6 +55,7 @@ MINUTES = {
     "seal": 1,
     "look_at_sources": 1,
     "reconcile_tickets": 2,
+    "archive_evidence": 5,
     "tidy": 10,
     "look_for_drift": 60,
     "grow_older": 720,
@@ -275,6 +277,12 @@ def grow_older() -> None:
     bell.forget(at=at)
 
 
+def archive_evidence() -> None:
+    """Copy to the archive what it does not have yet, and see to its legal holds. What failed, the status shows."""
+    if archiving.archive(actor=worker(), at=now(), clock=alive).stored >= archiving.LIMIT:
+        nudge("archive_evidence")
+
+
 def follow_overrides() -> None:
     """What a severity of our own changes in large checks, chunk by chunk."""
     while check_catalogue.follow(at=alive()):
@@ -287,6 +295,7 @@ def tidy() -> None:
         pass
     facets.fold_counters()
     evidence.compress_older(than=now() - READ_FOR)
+    archiving.drop_copies(at=now())
     follow_overrides()
     inbox.forget(at=now())
 

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -18,11 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 from django.utils import timezone
 
+from integrations.archives import s3
+from tests.cloud import REGION
 from tests.factories import Clock, person, team
 from tests.reports import imported, prowler
 from tests.reports import row as report_row
 from tests.servers.tsa import Tsa
-from triage.domain import access, bundles, connections, evidence, ingest, ledger, outbox, users, verification
+from triage.domain import access, archiving, bundles, connections, evidence, ingest, ledger, outbox, users, verification
 from triage.domain.bundles import sealed as sealed_events
 from triage.domain.bundles import verifier
 from triage.domain.connections import Wanted
@@ -30,7 +33,7 @@ from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.exceptions import deciding
 from triage.domain.exceptions.requesting import About, request
 from triage.domain.ledger import keys, notes, tree
-from triage.models import Checkpoint, Event, Finding, Leaf, Role, Scan
+from triage.models import Checkpoint, Event, Evidence, Finding, Leaf, Role, Scan
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 BUCKET = "acme-public-assets"
@@ -112,6 +115,32 @@ def alone(path, *options):
         check=False,
     )
     return found.returncode, found.stdout + found.stderr
+
+
+def test_a_bundle_is_whole_when_the_disk_is_lost_and_an_archive_has_the_evidence(quarter, cloud, tmp_path, settings):
+    settings.EVIDENCE_ARCHIVE, settings.EVIDENCE_ARCHIVE_REGION, settings.EVIDENCE_ARCHIVE_DAYS = "s3://proofs", REGION, 30
+    made = {"LocationConstraint": REGION}
+    cloud.client("s3").create_bucket(Bucket="proofs", ObjectLockEnabledForBucket=True, CreateBucketConfiguration=made)
+    s3._client.cache_clear()
+    done = archiving.archive(actor=OPERATOR, at=quarter(), clock=timezone.now)
+    assert (done.stored, done.problem) == (Evidence.objects.count(), None)
+    sealed(quarter())
+    whole = exported(quarter, tmp_path / "whole.zip")
+    shutil.rmtree(settings.EVIDENCE_DIR)
+    settings.EVIDENCE_DIR.mkdir()
+    found = exported(quarter, tmp_path / "found.zip")
+    assert found.absent == {}
+    assert alone(found.path, "--key", found.key)[0] == 0
+    assert members(found.path) == members(whole.path)
+    settings.EVIDENCE_ARCHIVE_ENDPOINT_URL = "http://127.0.0.1:9"
+    with pytest.raises(evidence.Unreachable):
+        exported(quarter, tmp_path / "none.zip")
+    assert not list(tmp_path.glob("none*"))
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name for name in archive.namelist() if name.startswith("evidence/")}
 
 
 def test_a_good_bundle_is_accepted_by_the_verifier_alone_and_by_the_product(bundle):

@@ -72,7 +72,7 @@ def test_the_recurring_tasks_are_scheduled_once():
 
     scheduled = sorted(Schedule.objects.values_list("func", "minutes"))
     assert scheduled == [
-        ("triage.tasks.collect_accounts", 1440), ("triage.tasks.grow_older", 720), ("triage.tasks.look_at_clocks", 1), ("triage.tasks.look_at_exceptions", 1),
+        ("triage.tasks.archive_evidence", 5), ("triage.tasks.collect_accounts", 1440), ("triage.tasks.grow_older", 720), ("triage.tasks.look_at_clocks", 1), ("triage.tasks.look_at_exceptions", 1),
         ("triage.tasks.look_at_sources", 1), ("triage.tasks.look_for_drift", 60), ("triage.tasks.reconcile_tickets", 2), ("triage.tasks.seal", 1), ("triage.tasks.sweep", 1), ("triage.tasks.tell", 1),
         ("triage.tasks.test_connections", 1440), ("triage.tasks.tidy", 10), ("triage.tasks.verify_ledger", 1440),
     ]  # fmt: skip

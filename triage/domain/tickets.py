@@ -432,7 +432,10 @@ def _attach_evidence(ticket: Ticket, proofs: Mapping[int, Verification], *, at: 
             continue
         with suppress(Damaged, NotFound):
             sha256 = bytes(run.evidence_id or b"").hex()
-            name, text = f"evidence-F-{number:06d}-{sha256[:12]}.json", evidence.read(bytes(run.evidence_id or b"")).decode()
+            name, text = (
+                f"evidence-F-{number:06d}-{sha256[:12]}.json",
+                evidence.read(bytes(run.evidence_id or b""), here=True).decode(),
+            )
             key = f"{_lane(ticket)}:attach:{sha256}:{number}"
             payload = {"ticket": ticket.pk, "name": name, "text": text}
             letters.append(outbox.Letter(ticket.connection_id, "attach", key, _lane(ticket), payload))

@@ -35,7 +35,15 @@ from triage.models.source import SourceLook, SourceReport
 from triage.models.team import Member, Team
 from triage.models.ticket import Ticket, TicketItem
 from triage.models.user import ApiToken, IdempotencyKey, Role, RoleGrant, SignInLink, User
-from triage.models.verification import Evidence, Hold, Verification, VerificationPolicy, VerificationRun
+from triage.models.verification import (
+    ArchiveStanding,
+    Evidence,
+    Hold,
+    HoldItem,
+    Verification,
+    VerificationPolicy,
+    VerificationRun,
+)
 from triage.models.view import SavedView
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "Alarm",
     "ApiToken",
     "Application",
+    "ArchiveStanding",
     "Asset",
     "AssetFacts",
     "AssetSearch",
@@ -84,6 +93,7 @@ __all__ = [
     "Grade",
     "Group",
     "Hold",
+    "HoldItem",
     "IdempotencyKey",
     "InboxDelivery",
     "Leaf",

@@ -15,8 +15,8 @@ APPEND_ONLY = (
 NEVER_DELETED = (
     "triage_finding", "triage_asset", "triage_assettags", "triage_tagset", "triage_check", "triage_control", "triage_account",
     "triage_scan", "triage_scanscope", "triage_checkset", "triage_ownertrail", "triage_evidence", "triage_verification",
-    "triage_verificationrun", "triage_hold", "triage_slapolicy", "triage_calendar", "triage_application", "triage_riskexception",
-    "triage_exceptionitem", "triage_ticket",
+    "triage_verificationrun", "triage_hold", "triage_holditem", "triage_slapolicy", "triage_calendar", "triage_application",
+    "triage_riskexception", "triage_exceptionitem", "triage_ticket",
 )  # fmt: skip
 
 

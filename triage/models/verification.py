@@ -7,7 +7,12 @@ from triage.models.finding import Finding
 
 
 class Evidence(models.Model):
-    """Bytes kept by their SHA-256 in CSPM_HOME/evidence. `size`: of the bytes themselves; `encoding`: zstd or '' on disk."""
+    """Bytes kept by their SHA-256 in CSPM_HOME/evidence. `size`: of the bytes themselves; `encoding`: zstd or '' on disk.
+
+    What the archive has, if there is one: `archive_version`, locked until `archive_until`; `archive_held`: its legal hold is on. Before
+    that, `archive_problem` ({message, params}) says why it could not be stored, and `archive_due_at` when to try again, null for at
+    once. `on_disk`: false when the local copy was given up; that it is true does not prove that the file is there.
+    """
 
     sha256 = models.BinaryField(max_length=32, primary_key=True)
     size = models.BigIntegerField()
@@ -15,9 +20,42 @@ class Evidence(models.Model):
     encoding = models.CharField(max_length=10, blank=True)
     kept_at = models.DateTimeField()
     deleted_at = models.DateTimeField(null=True)
+    on_disk = models.BooleanField(default=True)
+    archived_at = models.DateTimeField(null=True)
+    archive_version = models.CharField(max_length=1024, blank=True)
+    archive_until = models.DateTimeField(null=True)
+    archive_held = models.BooleanField(default=False)
+    archive_due_at = models.DateTimeField(null=True)
+    archive_problem = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["kept_at"], condition=models.Q(archived_at=None, deleted_at=None), name="evidence_not_archived"),
+            models.Index(
+                fields=["archived_at"], condition=models.Q(archived_at__isnull=False, on_disk=True), name="evidence_in_both"
+            ),
+            models.Index(fields=["archived_at"], condition=models.Q(archive_held=True), name="evidence_held"),
+        )
 
     def __str__(self) -> str:
         return bytes(self.sha256).hex()
+
+
+class ArchiveStanding(models.Model):
+    """How the archive did. One row at most. `stored_at`: when it last took something.
+
+    `problem` ({message, params}): why it takes nothing since `problem_at`, {} while it does; `failures`: so many tries in a row;
+    `due_at`: not before.
+    """
+
+    stored_at = models.DateTimeField(null=True)
+    problem = models.JSONField(default=dict)
+    problem_at = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=models.Q(pk=1), name="one_archive_standing"),)
 
 
 class Trigger(models.TextChoices):
@@ -120,14 +158,44 @@ class VerificationPolicy(models.Model):
 
 
 class Hold(models.Model):
-    """Evidence that may not be deleted, however old: of one finding, or all there is. It ends when it is released."""
+    """Evidence that may not be deleted, however old: of a finding, an account's, what a query finds, or all there is.
+
+    An account's findings are those that it has, whenever they come. What the query found when the hold was placed, or at any
+    pruning since, is among its items. It ends when it is released.
+    """
 
     finding = models.ForeignKey(Finding, models.PROTECT, null=True, related_name="holds")
+    account = models.ForeignKey("triage.Account", models.PROTECT, null=True, related_name="holds")
+    query = models.TextField(blank=True)
     reason = models.CharField(max_length=500)
     placed_by = models.CharField(max_length=80)
     placed_at = models.DateTimeField()
     released_by = models.CharField(max_length=80, blank=True)
     released_at = models.DateTimeField(null=True)
 
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(account=None, query="")
+                | models.Q(finding=None, query="")
+                | models.Q(finding=None, account=None),
+                name="a_hold_is_about_one_thing",
+            ),
+        )
+
     def __str__(self) -> str:
         return f"H-{self.pk}"
+
+    @property
+    def is_of_everything(self) -> bool:
+        return self.finding_id is None and self.account_id is None and not self.query
+
+
+class HoldItem(models.Model):
+    """A finding that a hold's query has found."""
+
+    hold = models.ForeignKey(Hold, models.PROTECT, related_name="items")
+    finding = models.ForeignKey(Finding, models.PROTECT, db_constraint=False, related_name="hold_items")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["finding", "hold"], name="a_hold_has_a_finding_once"),)

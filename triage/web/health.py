@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.utils.timezone import now
 
-from triage.domain import deliveries, ledger
+from triage.domain import archiving, deliveries, ledger
 
 
 @login_not_required
@@ -27,4 +27,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     given = request.headers.get("Authorization", "")
     if not settings.METRICS_TOKEN or not constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}"):
         return HttpResponse(status=404)
-    return HttpResponse(deliveries.metrics() + ledger.metrics(at=now()), content_type="text/plain; version=0.0.4; charset=utf-8")
+    told = deliveries.metrics() + ledger.metrics(at=now()) + archiving.metrics(at=now())
+    return HttpResponse(told, content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -14,12 +14,15 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import access
 from triage.domain.errors import Invalid, NotAllowed, NotFound, Stale, TriageError
+from triage.domain.evidence import Unreachable
 from triage.domain.sign_in import TooManyAttempts
 from triage.templatetags.triage import said
 from triage.web.requests import PageRequest
 
 THEMES = ("light", "dark")
-STATUS_CODES: dict[type[TriageError], int] = {NotAllowed: 403, NotFound: 404, Stale: 409, Invalid: 400, TooManyAttempts: 429}
+STATUS_CODES: dict[type[TriageError], int] = {
+    NotAllowed: 403, NotFound: 404, Stale: 409, Invalid: 400, TooManyAttempts: 429, Unreachable: 503,
+}  # fmt: skip
 
 
 class Preferences:

@@ -1,19 +1,24 @@
 """`cspm evidence`: bundles for auditors, and how long evidence is kept."""
 
+import json
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext, gettext_lazy, gettext_noop, ngettext
 from django.utils.translation import gettext as _
 
-from triage.domain import bundles, ledger, retention
+from triage.domain import archiving, bundles, ledger, retention
 from triage.domain.access import Right
-from triage.management.base import BROKEN_CHAIN, USAGE, TriageCommand
+from triage.domain.rows import written
+from triage.management.base import BROKEN_CHAIN, OUT_OF_REACH, USAGE, TriageCommand
 from triage.management.commands.owner import number
+
+NO_ARCHIVE = gettext_noop("Evidence stays on disk alone: CSPM_EVIDENCE_ARCHIVE names no archive.")
 
 
 class Command(TriageCommand):
@@ -44,8 +49,14 @@ class Command(TriageCommand):
         verify.add_argument("bundle", metavar="BUNDLE.zip")
         verify.add_argument("--key", action="append", default=[], help=_("the key to trust; else those of this installation"))
         verify.add_argument("--head", type=Path, metavar="FILE", help=_("a head that was kept outside"))
-        hold = verbs.add_parser("hold", help=_("nothing of a finding, or nothing at all, is deleted until the hold is released"))
-        hold.add_argument("finding", metavar="F-12|all")
+        hold = verbs.add_parser(
+            "hold",
+            help=_("nothing of a finding, an account, a query's findings, or nothing at all, is deleted until it is released"),
+        )
+        about = hold.add_mutually_exclusive_group(required=True)
+        about.add_argument("finding", nargs="?", metavar="F-12|all")
+        about.add_argument("--account", metavar="aws:123456789012", help=_("all findings that the account has, or will have"))
+        about.add_argument("-q", "--query", metavar="QUERY", help=_("findings that it finds now, or at any later pruning"))
         release = verbs.add_parser("release", help=_("end a hold"))
         release.add_argument("hold", metavar="H-3")
         for verb in (hold, release):
@@ -55,7 +66,11 @@ class Command(TriageCommand):
             "prune", help=_("delete what was kept long enough and nothing needs, as the worker does twice a day")
         )
         prune.add_argument("--dry-run", action="store_true", help=_("only say what would go"))
-        for verb in (export, verify, hold, release, holds, prune):
+        archive = verbs.add_parser("archive", help=_("copy to the archive what waits, as the worker does every five minutes"))
+        archive.add_argument("--now", action="store_true", help=_("also what failed and would be tried again later"))
+        status = verbs.add_parser("status", help=_("what the archive has, what waits, and whether it takes what it gets"))
+        status.add_argument("--json", action="store_true", help=_("one JSON object a line"))
+        for verb in (export, verify, hold, release, holds, prune, archive, status):
             self.add_role(verb)
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -101,8 +116,16 @@ class Command(TriageCommand):
             self.say(line)
 
     def _hold(self, options: dict[str, Any]) -> None:
-        finding = None if options["finding"] == "all" else number(options["finding"])
-        placed = retention.hold(finding=finding, reason=options["reason"], actor=self.actor(options), at=self.at())
+        finding, account, query = options.get("finding"), options.get("account"), options.get("query")
+        if query is not None and not query.strip():
+            raise CommandError(gettext("--query is empty. Everything is held with: cspm evidence hold all"), returncode=USAGE)
+        actor = self.actor(options)
+        actor.demand(Right.AUDIT)
+        placed = retention.hold(
+            finding=number(finding) if finding and finding != "all" else None,
+            account=retention.account_of(account).pk if account else None,
+            query=query or "", reason=options["reason"], actor=actor, at=self.at(),
+        )  # fmt: skip
         self.say(gettext("%(hold)s stands.") % {"hold": placed})
 
     def _release(self, options: dict[str, Any]) -> None:
@@ -114,17 +137,72 @@ class Command(TriageCommand):
 
     def _holds(self, options: dict[str, Any]) -> None:
         for row in retention.holds(actor=self.actor(options)):
-            about = row.finding or gettext("everything")
+            about = row.finding or row.account or row.query or gettext("everything")
             self.say(f"{row}  {about}  {row.placed_at:%Y-%m-%d}  {row.placed_by}  {row.reason}")
 
     def _prune(self, options: dict[str, Any]) -> None:
         actor = self.actor(options)
         if not options["dry_run"]:
-            self.say(gettext("Deleted: %(n)s.") % {"n": retention.prune(at=self.at(), actor=actor)})
+            done = retention.prune(at=self.at(), actor=actor)
+            self.say(gettext("Deleted: %(n)s.") % {"n": done.deleted})
+            if done.locked:
+                said = ngettext(
+                    "Kept: %(n)s piece that the archive still has under lock.",
+                    "Kept: %(n)s pieces that the archive still has under lock.",
+                    done.locked,
+                )
+                self.say(said % {"n": done.locked})
+            if done.problem:
+                raise CommandError(self.render(done.problem), returncode=OUT_OF_REACH)
             return
         actor.demand(Right.ADMINISTER)
         for item in retention.due(at=self.at()):
             self.say(f"{item.sha256.hex()}  {item.size}  {item.kept_at:%Y-%m-%d}")
+
+    def _archive(self, options: dict[str, Any]) -> None:
+        if not settings.EVIDENCE_ARCHIVE:
+            raise CommandError(gettext(NO_ARCHIVE), returncode=USAGE)
+        actor, at = self.actor(options), self.at()
+        done = archiving.archive(actor=actor, at=at, clock=timezone.now, impatient=options["now"])
+        said = gettext("Stored: %(stored)s. Not taken: %(aside)s. Legal holds: %(held)s set, %(lifted)s lifted.")
+        self.say(said % {"stored": done.stored, "aside": done.aside, "held": done.held, "lifted": done.lifted})
+        if done.problem:
+            raise CommandError(self.render(done.problem), returncode=OUT_OF_REACH)
+
+    def _status(self, options: dict[str, Any]) -> None:
+        found = archiving.standing(actor=self.actor(options))
+        row, place = found.row, found.place
+        if options["json"]:
+            self.say(json.dumps({
+                "archive": place.address if place else None, "mode": place.options["mode"] if place else None,
+                "days": place.days if place else None, "archived": found.archived, "waiting": found.waiting,
+                "waiting_since": written(found.since), "not_taken": found.aside, "stored_at": written(row.stored_at) if row else None,
+                "problem": str(found.problem) if found.problem else None, "again_at": written(row.due_at) if row else None,
+            }))  # fmt: skip
+            return
+        if place is None:
+            self.say(gettext(NO_ARCHIVE))
+            return
+        self.say(
+            f"{place.address}  {place.options['mode']}  " + ngettext("%(n)s day", "%(n)s days", place.days) % {"n": place.days}
+        )
+        self.say(
+            gettext("Archived: %(archived)s. Waiting: %(waiting)s.") % {"archived": found.archived, "waiting": found.waiting}
+        )
+        if found.since:
+            self.say(gettext("The oldest that waits was kept %(at)s.") % {"at": _minute(found.since)})
+        if row and row.stored_at:
+            self.say(gettext("It last took something %(at)s.") % {"at": _minute(row.stored_at)})
+        if found.because:
+            self.say(gettext("Not taken: %(n)s, such as: %(said)s") % {"n": found.aside, "said": self.render(found.because)})
+        if row and found.problem:
+            since, again = _minute(row.problem_at), _minute(row.due_at)
+            self.say(gettext("It fails since %(since)s: %(said)s") % {"since": since, "said": self.render(found.problem)})
+            self.say(gettext("It is tried again %(at)s, or at once with: cspm evidence archive --now") % {"at": again})
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M}" if moment else "–"
 
 
 def _midnight(text: str, option: str, days: int = 0) -> datetime:
