@@ -1,8 +1,10 @@
 """Rows for tests, made through the audit door."""
 
 import hashlib
+import time
 from datetime import UTC, datetime, timedelta
 
+from triage.domain import ledger
 from triage.domain.access import Actor
 from triage.domain.audit import recording
 from triage.domain.ingest import identity
@@ -128,3 +130,13 @@ def person(email: str = "ana@example.com", *roles: str, of: Team | None = None, 
     for role in roles:
         RoleGrant.objects.create(user=user, role=role, team=of if role == Role.CONTRIBUTOR else None)
     return user
+
+
+def sealed(at: datetime) -> None:
+    """Until nothing waits: transactions of other tests, in other databases of the server, hold everything up."""
+    for _attempt in range(200):
+        ledger.seal(at=at)
+        if not ledger.waiting():
+            return
+        time.sleep(0.05)
+    raise AssertionError("something holds a transaction open")

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from integrations.archives import s3
 from tests.cloud import REGION
-from tests.factories import Clock, person, team
+from tests.factories import Clock, person, sealed, team
 from tests.reports import imported, prowler
 from tests.reports import row as report_row
 from tests.servers.tsa import Tsa
@@ -47,16 +47,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def scan(path, clock):
     received = ingest.receive(stream=BytesIO(path.read_bytes()), name=path.name, declared={}, actor=OPERATOR, at=clock())
     return ingest.run(received.pk, clock=clock)
-
-
-def sealed(at):
-    """Until nothing waits: transactions of other tests, in other databases of the server, hold everything up."""
-    for _attempt in range(200):
-        ledger.seal(at=at)
-        if not ledger.waiting():
-            return
-        time.sleep(0.05)
-    raise AssertionError("something holds a transaction open")
 
 
 @pytest.fixture

@@ -16,14 +16,13 @@ from rest_framework.response import Response
 from triage.api import idempotency, schema
 from triage.api.findings import zone_of
 from triage.api.permissions import Need
-from triage.api.problems import Problem, invalid_field
+from triage.api.problems import invalid_field, queries_pointed
 from triage.api.requests import TokenRequest
 from triage.api.texts import said
 from triage.api.views import ApiView, parameters
 from triage.domain import acts
 from triage.domain.access import Right
 from triage.domain.rows import written
-from triage.domain.search import QueryError
 from triage.models import Act
 from triage.ports import Text
 
@@ -44,11 +43,11 @@ class Acts(ApiView):
         at = timezone.localtime(timezone=zone_of(request.user))
         asked = {"verb": wanted["verb"], "params": wanted["params"], "query": wanted["query"], "actor": request.caller, "at": at}
         if wanted["dry_run"]:
-            with _pointed():
+            with queries_pointed():
                 return Response(_plan(acts.plan(**asked)))
 
         def act() -> idempotency.Answer:
-            with _pointed():
+            with queries_pointed():
                 made = acts.ask(**asked, reason=wanted["reason"])
             transaction.on_commit(lambda: async_task("triage.tasks.do_act", made.pk), robust=True)
             return 202, one(made, request), {"Location": reverse("api-act", args=[made.pk])}
@@ -79,20 +78,6 @@ class ActUndo(ApiView):
         """What somebody has changed since is left as it is."""
         parameters(request, ())
         return Response(one(acts.undo(act=number, actor=request.caller, at=now()), request))
-
-
-class _pointed:  # noqa: N801 - a context, as `suppress` is
-    """A query with a mistake is a problem that points at it."""
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, QueryError):
-            place = {"pointer": "#/query", "position": error.position, "length": error.length}
-            raise Problem(
-                "invalid", error.text, errors=[{"detail": said(error.text), **place, "suggestions": list(error.suggestions)}]
-            ) from error
 
 
 def _mine(request: TokenRequest, number: int) -> Act:

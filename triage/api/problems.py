@@ -2,7 +2,8 @@
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +127,17 @@ class Problem(Exception):
         self.detail = detail
         self.errors = list(errors)
         self.headers = dict(headers or {})
+
+
+@contextmanager
+def queries_pointed() -> Iterator[None]:
+    """Within it, a query with a mistake is a Problem that points at it."""
+    try:
+        yield
+    except QueryError as error:
+        place = {"pointer": "#/query", "position": error.position, "length": error.length}
+        suggested = {"detail": said(error.text), **place, "suggestions": list(error.suggestions)}
+        raise Problem("invalid", error.text, errors=[suggested]) from error
 
 
 def invalid_field(name: str, text: Text, *, in_address: bool = False) -> Problem:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
@@ -13,7 +14,7 @@ from triage.domain import tokens
 from triage.domain.ingest.summary import Summary
 from triage.domain.rows import SLA
 from triage.domain.search.pages import COUNTED, ORDERS
-from triage.models import Act, Connection, Environment, Presence, ScanState, Severity, SourceReport, Status, Verification
+from triage.models import Act, Bundle, Connection, Environment, Presence, ScanState, Severity, SourceReport, Status, Verification
 from triage.ports import Outcome
 
 
@@ -119,6 +120,65 @@ OUTCOMES = {
     Outcome.FIXED: "the check passes, with evidence", Outcome.FAILING: "it still fails", Outcome.GONE: "the asset is not there any more",
     Outcome.DENIED: "`missing` was lacking", Outcome.ERROR: "no answer", Outcome.CANNOT: "nothing can answer this check",
 }  # fmt: skip
+
+
+class LedgerStanding(serializers.Serializer[Any]):
+    """How the sealed audit trail stands."""
+
+    size = serializers.IntegerField(help_text="Events sealed.")
+    head = serializers.CharField(
+        allow_null=True, help_text="The newest signed checkpoint (C2SP tlog-checkpoint), as witnesses have it."
+    )
+    waiting = serializers.IntegerField(help_text="Events that are not sealed yet.")
+    stalled_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when an event waits that should have been sealed."
+    )
+    checked_at = serializers.DateTimeField(allow_null=True, help_text="When the whole log was last computed again.")
+    fault = serializers.CharField(allow_null=True, help_text="The first thing that was broken then; null: it held.")
+    keys = serializers.ListField(child=serializers.CharField(), help_text="Verifier keys, the newest first.")
+
+
+class BundleLinks(serializers.Serializer[Any]):
+    self = serializers.URLField()
+    file = serializers.URLField(allow_null=True, help_text="The ZIP, once it is ready.")
+
+
+class BundleWish(serializers.Serializer[Any]):
+    """What an evidence bundle should hold."""
+
+    since = serializers.DateField(help_text="The first day of the period.")
+    until = serializers.DateField(help_text="The last day, which counts.")
+    query = serializers.CharField(required=False, help_text="Which findings; all without it.")
+    framework = serializers.CharField(required=False, help_text="A framework whose controls are mapped.")
+    sample = serializers.IntegerField(required=False, min_value=0, help_text="How many findings are drawn; 0 is all.")
+    seed = serializers.CharField(required=False, help_text="Of the draw, so that it can be drawn again.")
+    head = serializers.CharField(
+        required=False, help_text="A checkpoint that somebody kept; the bundle proves that it grew from it."
+    )
+
+
+class BundleJob(serializers.Serializer[Any]):
+    """An evidence bundle, ordered or made."""
+
+    id = serializers.RegexField(r"^B-[0-9]+$")
+    state = serializers.ChoiceField(Bundle.State.choices)
+    since = serializers.DateTimeField()
+    to = serializers.DateTimeField(help_text="Excluded.")
+    query = serializers.CharField(allow_blank=True)
+    framework = serializers.CharField(allow_blank=True)
+    sample = serializers.IntegerField()
+    requested_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    findings = serializers.IntegerField(allow_null=True)
+    events = serializers.IntegerField(allow_null=True)
+    size = serializers.IntegerField(allow_null=True, help_text="Bytes.")
+    sha256 = serializers.CharField(allow_null=True, help_text="Of the ZIP.")
+    problem = serializers.CharField(allow_null=True, help_text="Why there is none.")
+    links = BundleLinks()
+
+
+class BundleList(serializers.Serializer[Any]):
+    bundles = BundleJob(many=True)
 
 
 class ActLinks(serializers.Serializer[Any]):
@@ -324,7 +384,7 @@ MEANINGS = {
 }
 
 
-def _answers(good: dict[int, Any], *problems: int) -> dict[Any, Any]:
+def _answers(good: dict[Any, Any], *problems: int) -> dict[Any, Any]:
     """The good answers, and the problems that may come instead."""
     bad = {
         (status, MEDIA_TYPE): OpenApiResponse(
@@ -445,6 +505,51 @@ ACT: dict[str, Any] = {
     "parameters": _asking(202),
     "request": {"application/json": ActWish},
     "responses": _answers({200: ActPlan, 202: ActJob}, 403, 404, 409, 415, 422),
+}
+READ_LEDGER: dict[str, Any] = {
+    "operation_id": "read_ledger",
+    "summary": "How the sealed log stands",
+    "description": "Its newest head, what waits to be sealed, and whether it held when it was last computed again.\n\nScope: `audit:read`.",
+    "parameters": [LANGUAGE],
+    "responses": _answers({200: LedgerStanding}),
+}
+LIST_BUNDLES: dict[str, Any] = {
+    "operation_id": "list_bundles",
+    "summary": "Look at the evidence bundles",
+    "description": "The newest, with what became of them.\n\nScope: `audit:read`.",
+    "parameters": [LANGUAGE],
+    "responses": _answers({200: BundleList}),
+}
+ORDER_BUNDLE: dict[str, Any] = {
+    "operation_id": "order_bundle",
+    "summary": "Order an evidence bundle",
+    "description": "The findings of a period with the proof of each, as a ZIP that `verify.py` checks without this software. A worker "
+    "makes it.\n\nScope: `audit:write`.",
+    "parameters": _asking(202),
+    "request": {"application/json": BundleWish},
+    "responses": _answers({202: BundleJob}, 409, 415, 422),
+}
+READ_BUNDLE: dict[str, Any] = {
+    "operation_id": "read_bundle",
+    "summary": "Look at an evidence bundle",
+    "description": "Poll as a verification.\n\nScope: `audit:read`.",
+    "parameters": [_number("B", "`B-3` or 3."), LANGUAGE],
+    "responses": _answers({200: BundleJob}, 404),
+}
+FETCH_BUNDLE: dict[str, Any] = {
+    "operation_id": "fetch_bundle",
+    "summary": "Fetch an evidence bundle",
+    "description": "That it was fetched is an event of the audit trail.\n\nScope: `audit:read`.",
+    "parameters": [_number("B", "`B-3` or 3."), LANGUAGE],
+    "responses": _answers({(200, "application/zip"): OpenApiTypes.BINARY}, 404),
+}
+READ_EVIDENCE: dict[str, Any] = {
+    "operation_id": "read_evidence",
+    "summary": "The evidence of a verification",
+    "description": "The bytes as they were kept: request, answer, principal, time and versions, without credentials. Their SHA-256 is "
+    "the one in the audit trail. That they were read is an event.\n\nScope: `verifications:read`.",
+    "parameters": [_number("V", "`V-12` or 12."), LANGUAGE],
+    "responses": _answers({(200, "application/octet-stream"): OpenApiTypes.BINARY}, 404, 503),
 }
 READ_ACT: dict[str, Any] = {
     "operation_id": "read_act",

@@ -15,14 +15,13 @@ from rest_framework.response import Response
 from triage.api import idempotency, schema
 from triage.api.findings import zone_of
 from triage.api.permissions import Need
-from triage.api.problems import Problem, invalid_field
+from triage.api.problems import Problem, invalid_field, queries_pointed
 from triage.api.requests import TokenRequest
 from triage.api.texts import said
 from triage.api.views import ApiView, parameters
 from triage.domain import queries, verification
 from triage.domain.access import Right
 from triage.domain.rows import written
-from triage.domain.search import QueryError
 from triage.domain.verification import runs
 from triage.models import Verification, VerificationRun
 from triage.ports import Text
@@ -68,14 +67,10 @@ class Verifications(ApiView):
         at = timezone.localtime(timezone=zone_of(request.user))
 
         def act() -> idempotency.Answer:
-            try:
+            with queries_pointed():
                 run = verification.request_all(
                     **wanted, trigger=Verification.Trigger.PERSON, actor=request.caller, at=at
                 )  # fmt: skip
-            except QueryError as error:
-                place = {"pointer": "#/query", "position": error.position, "length": error.length}
-                suggested = {"detail": said(error.text), **place, "suggestions": list(error.suggestions)}
-                raise Problem("invalid", error.text, errors=[suggested]) from error
             transaction.on_commit(lambda: async_task("triage.tasks.verify_waiting"), robust=True)
             return (
                 202,

@@ -202,6 +202,7 @@ def _known(sha256: bytes) -> Evidence | None:
 
 
 def _row(sha256: bytes, encoding: str, *, size: int, media_type: str, at: datetime) -> Evidence:
+    Evidence.objects.filter(pk=sha256, deleted_at__isnull=False).update(kept_at=at)  # its time is counted anew
     row, _made = Evidence.objects.update_or_create(
         sha256=sha256,
         defaults={"encoding": encoding, "deleted_at": None, "on_disk": True},

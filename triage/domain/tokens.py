@@ -17,6 +17,8 @@ from triage.models import ApiToken, User
 
 # What a token may be used for, and the rights that it takes from its person for that.
 SCOPES: Mapping[str, frozenset[Right]] = {
+    "audit:read": frozenset({Right.VIEW, Right.AUDIT}),
+    "audit:write": frozenset({Right.VIEW, Right.AUDIT}),
     "findings:read": frozenset({Right.VIEW}),
     "findings:write": frozenset({Right.VIEW, Right.TRIAGE, Right.CLAIM}),
     "imports:read": frozenset({Right.VIEW}),
@@ -26,7 +28,7 @@ SCOPES: Mapping[str, frozenset[Right]] = {
 }
 # Who brings a report, or asks for a verification, may see what became of it.
 IMPLIED: Mapping[str, frozenset[str]] = {
-    "findings:write": frozenset({"findings:read"}),
+    "audit:write": frozenset({"audit:read"}), "findings:write": frozenset({"findings:read"}),
     "imports:write": frozenset({"imports:read"}), "verifications:write": frozenset({"verifications:read"}),
 }  # fmt: skip
 NAME_LENGTH = 200

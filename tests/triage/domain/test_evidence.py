@@ -64,6 +64,16 @@ def test_the_same_bytes_are_kept_once(folder):
     assert evidence.path_of(SHA, "zstd").stat().st_mtime_ns == written
 
 
+def test_what_was_deleted_and_is_kept_again_is_as_old_as_that(folder):
+    row = evidence.keep(DATA, media_type="application/json", at=AT)
+    Evidence.objects.filter(pk=row.pk).update(deleted_at=AT)
+    evidence.path_of(SHA, "zstd").unlink()
+
+    again = evidence.keep(DATA, media_type="application/json", at=AT + timedelta(days=900))
+
+    assert (again.deleted_at, again.kept_at) == (None, AT + timedelta(days=900))
+
+
 def test_a_large_file_is_kept_as_it_is_and_can_seek(folder, tmp_path):
     report = tmp_path / "report.csv"
     report.write_bytes(DATA)

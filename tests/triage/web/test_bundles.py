@@ -1,14 +1,13 @@
 """Bundles and the ledger, on pages."""
 
 import io
-import time
 import zipfile
 
 import pytest
 from django.db import connection
 from django.urls import reverse
 
-from tests.factories import AT, Clock, finding, person
+from tests.factories import AT, Clock, finding, person, sealed
 from triage.domain import bundles, ledger
 from triage.models import Bundle, Event
 
@@ -29,22 +28,13 @@ def auditor(client):
     return user
 
 
-def sealed():
-    for _attempt in range(200):
-        ledger.seal(at=AT)
-        if not ledger.waiting():
-            return
-        time.sleep(0.05)
-    raise AssertionError("something holds a transaction open")
-
-
 def order(client, **fields):
     return client.post(reverse("bundles"), {"since": "2026-10-01", "until": "2026-12-31", **fields})
 
 
 def test_an_auditor_orders_a_bundle_and_fetches_it(client, auditor):
     row = finding()
-    sealed()
+    sealed(AT)
     assert order(client, framework="", query=f"id:{row}", seed="42").status_code == 302
     ordered = Bundle.objects.get()
     assert (ordered.state, bundles.waiting(AT)) == ("done", [])  # in tests the queue is done at once
@@ -62,7 +52,7 @@ def test_an_auditor_orders_a_bundle_and_fetches_it(client, auditor):
 
 def test_what_is_wrong_with_an_order_is_said(client, auditor):
     finding()
-    sealed()
+    sealed(AT)
     for fields, said in (
         ({"since": "soon"}, "is no day"), ({"since": "2027-01-01"}, "ends before it begins"), ({"framework": "nonsense"}, "No check serves"),
         ({"query": "team:"}, "team"), ({"sample": "many"}, "is no number of findings"),
@@ -79,7 +69,7 @@ def test_what_is_wrong_with_an_order_is_said(client, auditor):
 
 def test_a_worker_that_died_is_followed_three_times(client, auditor):
     finding()
-    sealed()
+    sealed(AT)
     order(client)
     row = Bundle.objects.get()
     Bundle.objects.update(state="running", attempts=1, lease_until=AT)
@@ -93,7 +83,7 @@ def test_a_worker_that_died_is_followed_three_times(client, auditor):
 def test_the_ledger_shows_its_head_and_the_first_broken_place(client, auditor):
     assert "Nothing is sealed yet" in client.get(reverse("ledger")).content.decode()
     finding()
-    sealed()
+    sealed(AT)
     ledger.verify(at=AT)
     page = client.get(reverse("ledger")).content.decode()
     assert "The log holds" in page
