@@ -10,7 +10,7 @@ from tests.factories import Clock, team
 from triage.domain import access, evidence, verification
 from triage.domain.custom_checks import collecting, files
 from triage.domain.custom_checks.collecting import Place
-from triage.models import Account, AssetFacts, Finding, Verification
+from triage.models import Account, AssetFacts, Event, Finding, Verification
 
 OPERATOR = access.of_machine(0)
 ANYBODY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
@@ -56,6 +56,10 @@ def collect(clock):
     done = collecting.collect(place=place, checks=files.active(), actor=OPERATOR, clock=clock)
     assert done.scan is None or done.scan.state == "done", done.scan.problem
     return done
+
+
+def edits():
+    return [(told.before, told.after) for told in Event.objects.filter(subject="custom check").order_by("pk")]
 
 
 def verify(clock):
@@ -184,3 +188,21 @@ def test_a_check_of_ours_that_a_verifier_knows_is_judged_as_it_is_written(settin
     )
     assert verification.fitting("cspm", "iam_role_trust_anyone") == "facts"
     assert verification.fitting("prowler", "role_open_to_all") is None
+
+
+def test_edited_rules_are_events(cloud, clock, settings):
+    everything = 'if iam_role.permissions contains "*" and iam_role.trust_policy allows "*" then severity = high'
+    collect(clock)
+    collect(clock)
+    [(nothing, first)] = edits()
+    assert (nothing, first) == ({}, {"role_open_to_all": everything})
+
+    narrower = "if iam_role.trusts_anyone then severity = medium"
+    (settings.CHECKS_DIR / "roles.yaml").write_text(f"- {{id: role_open_to_all, rule: '{narrower}', title: Open}}")
+    collect(clock)
+    assert edits()[1] == ({"role_open_to_all": everything}, {"role_open_to_all": narrower})
+
+    (settings.CHECKS_DIR / "roles.yaml").unlink()
+    collect(clock)
+    collect(clock)
+    assert edits()[2:] == [({"role_open_to_all": narrower}, {"role_open_to_all": None})]

@@ -77,6 +77,22 @@ class Timeline:
             raise self._beyond()
         return self.days[index] - 1_000_000
 
+    def working_days(self, since: int, until: int) -> int:
+        """How many of the local days after that of `since`, up to that of `until`, are ones on which it opens. It may end before."""
+        return sum(self._opens_on(day) for day in range(bisect_right(self.days, since), bisect_right(self.days, until)))
+
+    def end_of_working_day(self, start: int, later: int) -> int:
+        """The last second of the day that comes so many working days after the day of `start`. Raises BeyondCalendar."""
+        for day in range(bisect_right(self.days, start), len(self.days) - 1):
+            later -= self._opens_on(day)
+            if not later:
+                return self.days[day + 1] - 1_000_000
+        raise self._beyond()
+
+    def _opens_on(self, day: int) -> bool:
+        first = bisect_left(self.opens, self.days[day])
+        return first < len(self.opens) and (day + 1 == len(self.days) or self.opens[first] < self.days[day + 1])
+
     def _beyond(self) -> BeyondCalendar:
         return BeyondCalendar(
             _("Calendar %(calendar)s ends on %(day)s; a date after it cannot be computed. Publish it again to prolong it."),

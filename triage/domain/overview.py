@@ -139,7 +139,7 @@ def within_working_days(days: int, at: datetime) -> datetime:
     version = CalendarVersion.objects.order_by("calendar", "-number").first()
     if version is not None:
         try:
-            end = calendars.stored(version.pk).end_of_day(calendars.micros(at), days)
+            end = calendars.stored(version.pk).end_of_working_day(calendars.micros(at), days)
             return calendars.moment(end).astimezone(at.tzinfo)
         except calendars.BeyondCalendar:
             pass

@@ -23,7 +23,7 @@ from triage.domain.access import Right
 from triage.domain.calendars import WEEK
 from triage.domain.compliance import titled
 from triage.domain.masking import masked
-from triage.domain.sla.wording import STATES, about, in_words, length
+from triage.domain.sla.wording import STATES, about, in_words, length, working_days
 from triage.models import ClockKind, Environment, Finding, Presence, Role, Severity, SlaTarget, Status, Team
 from triage.ports import Text
 
@@ -123,7 +123,14 @@ def owner(team: Team | None, *, big: bool = False) -> SafeString:
 def due(finding: Finding, at: datetime) -> SafeString:
     """The chip of a due date: in time, soon, overdue, paused; or how it ended."""
     state = due_state(finding, at)
-    return _part("due", get_language(), state=state["state"], length=lasting(state["left"]))
+    return _part("due", get_language(), state=state["state"], length=_working(finding, state, at) or lasting(state["left"]))
+
+
+def _working(finding: Finding, state: dict[str, Any], at: datetime) -> str:
+    if state["state"] not in ("soon", "ahead") or finding.due_at is None:
+        return ""
+    days = working_days(version=finding.sla_id, at=at, due=finding.due_at)
+    return ngettext("%(n)s working day", "%(n)s working days", days) % {"n": days} if days else ""
 
 
 def due_state(finding: Finding, at: datetime) -> dict[str, Any]:

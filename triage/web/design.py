@@ -30,7 +30,12 @@ def design(request: PageRequest) -> HttpResponse:
     at = now()
     clocks = [
         SimpleNamespace(
-            settled_at=None, paused_at=None, due_at=at + timedelta(days=days), clock_from=at - timedelta(days=9), is_open=True
+            settled_at=None,
+            paused_at=None,
+            due_at=at + timedelta(days=days),
+            clock_from=at - timedelta(days=9),
+            is_open=True,
+            sla_id=None,
         )
         for days in (-18, 1, 9)
     ]

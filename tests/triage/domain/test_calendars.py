@@ -119,6 +119,24 @@ def test_a_leap_day_is_a_day():
     assert moment(laid.end_of_day(start, 2)) == datetime(2024, 3, 1, 22, 59, 59, tzinfo=UTC)
 
 
+def test_working_days_are_those_on_which_it_opens():
+    draft = Draft("fr", time_zone="Europe/Paris", hours=OFFICE)
+    christmas = {date(2026, 12, 25).toordinal()}
+    laid = timeline("fr", *lay_out(draft, christmas, first=date(2026, 1, 1), last=date(2026, 12, 31)))
+
+    def left(since, until):
+        return laid.working_days(micros(since), micros(until))
+
+    wednesday = datetime(2026, 12, 23, 20, tzinfo=UTC)
+    assert left(wednesday, datetime(2026, 12, 23, 22, 59, tzinfo=UTC)) == 0  # the same day in Paris
+    assert left(wednesday, datetime(2026, 12, 23, 23, 1, tzinfo=UTC)) == 1  # already Thursday there
+    assert left(wednesday, datetime(2026, 12, 27, 12, tzinfo=UTC)) == 1  # Christmas, Saturday and Sunday are none
+    assert left(wednesday, datetime(2026, 12, 28, 5, tzinfo=UTC)) == 2
+    assert moment(laid.end_of_working_day(micros(wednesday), 2)) == datetime(2026, 12, 28, 22, 59, 59, tzinfo=UTC)
+    with pytest.raises(BeyondCalendar):
+        laid.end_of_working_day(micros(wednesday), 6)
+
+
 def test_beyond_the_last_day_there_is_no_date():
     draft = Draft("fr", time_zone="Europe/Paris", hours=OFFICE)
     laid = timeline("fr", *lay_out(draft, set(), first=date(2026, 1, 1), last=date(2026, 1, 31)))

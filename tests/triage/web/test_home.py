@@ -8,8 +8,9 @@ from django.utils.timezone import now
 
 from tests.factories import buckets, change, finding, person, team
 from tests.reports import imported, prowler, row
-from triage.domain import overview
+from triage.domain import calendars, overview
 from triage.domain.access import of_user
+from triage.domain.audit import recording
 from triage.domain.search import facets, words
 from triage.models import ApiToken, Asset, Finding, Scan
 
@@ -104,6 +105,10 @@ def test_first_steps_can_be_hidden(client, triager):
 def test_five_working_days_are_those_of_the_house(db):
     friday = datetime(2026, 11, 27, 10, tzinfo=UTC)
     assert overview.within_working_days(5, friday).date().isoformat() == "2026-12-04"
+    office = {day: [("09:00", "18:00")] for day in ("mon", "tue", "wed", "thu")}
+    with recording(actor="user:1", at=friday, door="page") as log:
+        calendars.publish(calendars.Draft("office", time_zone="Europe/Paris", hours=office), log=log, at=friday)
+    assert overview.within_working_days(5, friday).date().isoformat() == "2026-12-07"
 
 
 # --- search everywhere --------------------------------------------------------------------------------------------------------

@@ -3,13 +3,18 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 from django.utils.timezone import now
 
 from tests.factories import change, finding, person, team
+from triage.domain.access import of_machine
 from triage.domain.audit import recording
+from triage.domain.configuration.applying import apply_duty
 from triage.domain.sla import clocks
+from triage.domain.sla.drafts import Applies
 from triage.domain.sla.presets import PRESETS
+from triage.domain.sla.wording import working_days
 from triage.models import Containment, Event, Finding, SlaVersion
 
 POLICY = """
@@ -164,6 +169,18 @@ def test_a_clock_is_paused_and_resumed_from_the_page(client, triager):
     assert stale.status_code == 409
     bad = client.post(where, {"version": row.version, "pause": "1", "until": "soon", "reason": "again"})
     assert "is no day" in bad.content.decode()
+
+
+def test_what_is_left_is_told_in_working_days(client, viewer):
+    text = POLICY.replace("1 hour}", "80 business hours, calendar: office}")
+    apply_duty(text=text, applies=Applies.NEW, actor=of_machine(0), at=now() - timedelta(days=1), reason="")
+    row = running(severity=5, hours=0)
+    left = working_days(version=row.sla_id, at=now(), due=row.due_at)
+    assert left in (8, 9, 10)  # 80 hours of days of 9, of which one may have begun, one be a holiday
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = "fr"
+    assert f"dans {left} jours ouvrés" in client.get(reverse("queue")).content.decode()
+    assert working_days(version=row.sla_id, at=row.due_at, due=row.due_at) is None
+    assert working_days(version=None, at=now(), due=row.due_at) is None
 
 
 def test_an_exposure_is_contained_and_seen_from_the_page(client, contributor):

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import ingest
 from triage.domain.access import Actor, Right
-from triage.domain.custom_checks import truth
+from triage.domain.custom_checks import changes, truth
 from triage.domain.custom_checks.files import CustomCheck
 from triage.domain.custom_checks.kinds import collector_for
 from triage.domain.errors import NotFound
@@ -101,6 +101,7 @@ def collect(*, place: Place, checks: Collection[CustomCheck], actor: Actor, cloc
     """Enumerate an account, and import what was found. Outside of a transaction. Raises NotAllowed; nothing for what the outside does."""
     actor.demand(Right.IMPORT)
     done, at = Harvest(place), clock()
+    changes.note(checks, actor=actor, at=at)
     with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="collection-", delete=False) as report:
         path = Path(report.name)
         try:
