@@ -263,6 +263,7 @@ def test_what_opens_is_for_everybody_too(enter, estate, tess, settings):
     assert faults(page) == []
 
     settings.DEBUG = True
+    page.emulate_media(reduced_motion="reduce")  # a message that comes in has no colours of its own yet
     page.goto("/design")
     assert faults(page) == []
     settings.DEBUG = False

@@ -87,15 +87,15 @@ def test_a_week(enter, tmp_path):  # noqa: F811
     page.goto("/unowned")
     page.get_by_label("“squad-lumen” means").select_option("observability")
     page.get_by_role("button", name="From now on").first.click()
-    told(page, "1 findings have an owner now.")
+    told(page, "1 finding has another owner now.")
     page.goto("/owners/rules?add=pattern&pattern=arn:aws:s3:::billing-*&team=data")
     page.get_by_label("An ARN, a name, a path or a finding").press_sequentially("billing-1")
     expect(page.locator("#explained")).to_contain_text("The identifier fits")
     page.get_by_role("button", name="See what would change").click()
-    expect(page.locator("main")).to_contain_text("3 of 10 assets would change their owner.")
+    expect(page.locator("main")).to_contain_text("3 findings to fix would change hands, on 3 assets of 10.")
     page.get_by_label("Why").fill("billing moved to data")
     page.get_by_role("button", name="Publish the rules").click()
-    told(page, re.compile("3 assets changed their owner"))
+    told(page, re.compile("Another owner for 3 assets and 3 findings"))
     assert not Finding.objects.filter(team=None).exists()
 
     # Tuesday: what is new, what is fixed, and where it leads.
