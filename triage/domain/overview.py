@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.core.cache import cache
 from django.db import connection
-from django.db.models import Max, Q, QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from triage.domain import calendars, connections, search
 from triage.domain.access import Actor, Right
@@ -16,7 +15,6 @@ from triage.models import (
     TO_FIX,
     Alarm,
     CalendarVersion,
-    ClockEntry,
     Connection,
     Counter,
     DailyCount,
@@ -40,7 +38,6 @@ PERIOD = timedelta(days=30)  # of attainment
 ENDING = timedelta(days=30)  # exceptions
 COUNTED = 10_000
 LATE = 1_000  # deadlines of one team that are counted
-REMEMBERED = 300  # seconds
 Kind = DailyCount.Kind
 
 
@@ -179,14 +176,7 @@ def _weeks(open_now: int, at: datetime) -> list[Week]:
 
 
 def _kept(actor: Actor, at: datetime) -> list[Kept]:
-    """Counting clocks takes a while on a large estate: what was counted holds for some minutes, unless a clock was entered since."""
-    newest = ClockEntry.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    key = f"attainment:{connection.settings_dict['NAME']}:{newest}:{int(at.timestamp()) // REMEMBERED}"
-    known: list[Kept] | None = cache.get(key)
-    if known is None:
-        known = _counted(actor, at)
-        cache.set(key, known, REMEMBERED)
-    return known
+    return reporting.remembered("attainment", lambda: _counted(actor, at), at=at)
 
 
 def _counted(actor: Actor, at: datetime) -> list[Kept]:

@@ -41,7 +41,10 @@ def sla(request: PageRequest) -> HttpResponse:
     except Invalid as error:
         problem = error.text
     said: dict[str, Any] = {"since": since, "until": until, "actor": request.actor, "at": at}
-    missed = reporting.breaches(**said, limit=SHOWN + 1)
+    name = f"{days}" if days else f"{since.isoformat()}-{until.isoformat()}"
+    kept, missed = reporting.remembered(
+        f"duty:{name}", lambda: (reporting.attainment(**said), reporting.breaches(**said, limit=SHOWN + 1)), at=at
+    )
     newest = CalendarVersion.objects.order_by("calendar", "-number").distinct("calendar").select_related("calendar")
     shown = {
         "at": at,
@@ -52,7 +55,7 @@ def sla(request: PageRequest) -> HttpResponse:
         "periods": list(PERIODS.values()),
         "versions": [(version, _targets(version)) for version in policies.in_force()],
         "calendars": newest,
-        "kept": reporting.attainment(**said),
+        "kept": kept,
         "missed": missed[:SHOWN],
         "more": len(missed) > SHOWN,
     }
