@@ -17,8 +17,9 @@ from triage.domain.configuration.document import WrongConfiguration
 from triage.domain.configuration.sla_table import ENVIRONMENTS, SEVERITIES, Place, calendars_of, filled, tables
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.sla import policies, reporting
-from triage.domain.sla.drafts import Applies
+from triage.domain.sla.drafts import Applies, measured
 from triage.domain.sla.presets import PRESETS
+from triage.domain.sla.wording import spoken
 from triage.models import CalendarVersion, Environment, Severity, SlaVersion
 from triage.web.days import beginning_of, end_of
 from triage.web.requests import PageRequest, needs
@@ -124,13 +125,21 @@ def _lines(cells: Mapping[Place, str], typed: Mapping[Place, str]) -> list[tuple
         (
             Severity[severity.upper()],
             [
-                (place, _environment(place.environment), was, typed.get(place, was))
+                (place, _environment(place.environment), _spoken(was), typed.get(place, _spoken(was)))
                 for place, was in cells.items()
                 if place.severity == severity
             ],
         )
         for severity in SEVERITIES
     ]
+
+
+def _spoken(within: str) -> str:
+    """As the file has it, in the person's language; as it stands where it cannot be read."""
+    try:
+        return spoken(*measured(within))
+    except Invalid:
+        return within
 
 
 def _environment(value: str) -> str:

@@ -120,6 +120,16 @@ def test_a_table_writes_the_file_and_publishes_nothing_by_itself(client, adminis
     assert list(stored) == [(5, "", 72, "hours"), (4, "", 8, "business_hours"), (3, "prod", 30, "days")]
 
 
+def test_a_table_speaks_the_language_and_the_file_its_own(client, administrator):
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = "fr"
+    page = client.get(reverse("sla-edit"), {"preset": "default"})
+    assert 'name="cell:default:critical:" value="72 heures"' in page.content.decode()
+    table = {"cell:default:high:prod": "3 jours", "was:default:high:prod": "", "calendar": "office"}
+    shown = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", **table})
+    assert "within: 3 days" in shown.context["text"]
+    assert 'value="3 jours"' in shown.content.decode()
+
+
 def test_a_table_that_cannot_be_keeps_what_was_typed(client, administrator):
     table = {"cell:default:critical:": "soonish", "was:default:critical:": "1 hour"}
     page = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", **table})

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop as _
 from triage.domain.configuration.document import LARGEST
 from triage.domain.errors import Invalid
 from triage.domain.estate import environment_named
-from triage.domain.sla.drafts import measured
+from triage.domain.sla.drafts import measured, spelled
 from triage.models import ClockKind, Environment, Severity, SlaUnit
 
 SEVERITIES = tuple(level.name.casefold() for level in sorted(Severity, reverse=True))
@@ -130,11 +130,11 @@ def _fill(body: dict[str, Any], place: Place, within: str, calendar: str) -> Non
     if not within:
         body["targets"] = [other for other in _targets(body) if other is not target]
         return
-    _amount, unit = measured(within)
+    amount, unit = measured(within)
     if target is None:
         target = {"severity": place.severity} | ({"environment": place.environment} if place.environment else {})
         body["targets"] = [*_targets(body), target]
-    target["within"] = within
+    target["within"] = spelled(amount, unit)
     if unit == SlaUnit.HOURS:
         target.pop("calendar", None)
     elif not target.get("calendar") and calendar:

@@ -62,8 +62,13 @@ def about(target: SlaTarget) -> str:
 
 def length(target: SlaTarget) -> str:
     """How long a clock may run, in the person's language."""
-    if target.unit == SlaUnit.BUSINESS_HOURS:
-        return ngettext("%(n)s business hour", "%(n)s business hours", target.amount) % {"n": target.amount}
-    if target.unit == SlaUnit.DAYS:
-        return ngettext("%(n)s day", "%(n)s days", target.amount) % {"n": target.amount}
-    return ngettext("%(n)s hour", "%(n)s hours", target.amount) % {"n": target.amount}
+    return spoken(target.amount, target.unit)
+
+
+def spoken(amount: int, unit: str) -> str:
+    """A length of time in the person's language, as `drafts.measured` reads it again."""
+    if unit == SlaUnit.BUSINESS_HOURS:
+        return ngettext("%(n)s business hour", "%(n)s business hours", amount) % {"n": amount}
+    if unit == SlaUnit.DAYS:
+        return ngettext("%(n)s day", "%(n)s days", amount) % {"n": amount}
+    return ngettext("%(n)s hour", "%(n)s hours", amount) % {"n": amount}
