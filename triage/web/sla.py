@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from triage.domain.access import Right
@@ -16,16 +17,17 @@ from triage.domain.configuration.applying import apply_duty, compare, exported_d
 from triage.domain.configuration.document import WrongConfiguration
 from triage.domain.configuration.sla_table import ENVIRONMENTS, SEVERITIES, Place, calendars_of, filled, tables
 from triage.domain.errors import Invalid, TriageError
-from triage.domain.sla import policies, reporting
+from triage.domain.sla import policies, reporting, simulating
 from triage.domain.sla.drafts import Applies, measured
 from triage.domain.sla.presets import PRESETS
 from triage.domain.sla.wording import spoken
-from triage.models import CalendarVersion, Environment, Severity, SlaVersion
+from triage.models import CalendarVersion, Environment, Finding, Severity, SlaVersion
 from triage.web.days import beginning_of, end_of
 from triage.web.requests import PageRequest, needs
 
 PERIODS = {"30": 30, "90": 90, "365": 365}
 SHOWN = 20
+MOST_TRIED = 50_000  # clocks that run; 20,000 were judged in 5 s
 DUTY = ("calendars", "sla")
 
 
@@ -66,7 +68,8 @@ def sla(request: PageRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @needs(Right.CONFIGURE)
 def sla_edit(request: PageRequest) -> HttpResponse:
-    """Fields: `text` (YAML), `applies` (new or open), `reason`; `publish` does it, without it the consequences are shown.
+    """Fields: `text` (YAML), `applies` (new or open), `reason`; `publish` does it, without it the consequences are shown, with
+    `simulate` also what it would have meant for the last 90 days.
 
     `cell:policy:severity:environment` and the same with `was` are the table: a cell that differs from what it was is put into the
     text, whose consequences are shown first, whichever button was pressed. `calendar` is for its days and business hours.
@@ -91,12 +94,25 @@ def sla_edit(request: PageRequest) -> HttpResponse:
             return redirect("sla")
         changes = [change for change in compare(text=text, actor=request.actor) if change.section in DUTY]
         plan = planned_policies(text=text, sections=DUTY)
-        effect = policies.preview(plan, actor=request.actor, at=now()) if changes else None
-        return _form(request, text, applies=applies, changes=changes, effect=effect, previewed=True, cells=bool(cells))
+        tried = simulating.simulate(plan, actor=request.actor, at=now()) if _is_tried(request) else None
+        effect = tried.effect if tried else policies.preview(plan, actor=request.actor, at=now()) if changes else None
+        return _form(
+            request, text, applies=applies, changes=changes, effect=effect, previewed=True, cells=bool(cells), tried=tried,
+            tallies=sorted(tried.tallies.items(), reverse=True) if tried else [],
+        )  # fmt: skip
     except WrongConfiguration as error:
         return _form(request, text, applies=applies, problems=[problem.text for problem in error.problems], status=400)
     except TriageError as error:
         return _form(request, text, applies=applies, problems=[error.text], status=400)
+
+
+def _is_tried(request: PageRequest) -> bool:
+    """Raises Invalid for an estate that is judged clock by clock for longer than a page may take."""
+    if "simulate" not in request.POST:
+        return False
+    if Finding.objects.filter(settled_at=None, clock_from__isnull=False)[: MOST_TRIED + 1].count() > MOST_TRIED:
+        raise Invalid(_("So many clocks take longer than a page may: `cspm sla simulate FILE` does it."))
+    return True
 
 
 def _beginning(preset: str) -> str:

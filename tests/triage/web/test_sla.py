@@ -103,6 +103,17 @@ def test_what_is_wrong_is_said_with_its_line_and_kept_in_the_form(client, admini
     assert "teams" in client.post(reverse("sla-edit"), {"text": "teams: []", "publish": "1"}).content.decode()
 
 
+def test_a_policy_is_tried_on_what_was(client, administrator, monkeypatch):
+    running(severity=5, hours=5)
+    page = client.post(reverse("sla-edit"), {"text": POLICY, "simulate": "1"})
+    [(level, tally)] = page.context["tallies"]
+    assert (level, tally.clocks, tally.missed, tally.would_miss) == (5, 1, 0, 1)
+    assert "Kept, and would have been missed" in page.content.decode()
+    assert SlaVersion.objects.count() == 1
+    monkeypatch.setattr("triage.web.sla.MOST_TRIED", 0)
+    assert "cspm sla simulate" in client.post(reverse("sla-edit"), {"text": POLICY, "simulate": "1"}).content.decode()
+
+
 def test_a_table_writes_the_file_and_publishes_nothing_by_itself(client, administrator):
     table = {"cell:default:critical:": "72 hours", "was:default:critical:": "1 hour"}
     table |= {"cell:default:high:": "8 business hours", "was:default:high:": "8 business hours"}
