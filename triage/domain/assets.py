@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.db.models import Count
@@ -11,6 +11,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain.access import Actor, Right
 from triage.domain.errors import Invalid, NotFound
+from triage.domain.overview import Week, first_week, week_of, weeks_back
 from triage.domain.ownership import explaining
 from triage.domain.ownership.explaining import Explanation
 from triage.domain.search import groups as grouping
@@ -19,7 +20,7 @@ from triage.domain.search.asking import NotCounted, Viewer
 from triage.domain.search.compiler import condition
 from triage.domain.search.tree import And, Clause, Operator, Query, Value
 from triage.domain.tags import of_json
-from triage.models import Asset, AssetFacts, AssetTags, Finding, Severity
+from triage.models import TO_FIX, Asset, AssetFacts, AssetTags, Event, Finding, Presence, Severity
 
 SIZE = 50
 COUNTED = 10_000
@@ -29,6 +30,7 @@ OPEN = Clause("is", Operator.IS, (Value("open"),))
 NOT_OF_ASSETS = _(
     "Assets know nothing of this. Ask for account, team, env, type, region, tag, exposure, criticality or application, or for words."
 )
+MOST_REPLAYED = 2_000  # findings of an asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,31 @@ def story(current: Asset, *, actor: Actor, as_of: datetime | None = None) -> Sto
         owner=explaining.of_asset(current, actor=actor, as_of=as_of),
         facts=AssetFacts.objects.filter(asset=current).first(),
     )
+
+
+def weeks(current: Asset, *, open_now: int, at: datetime) -> list[Week]:
+    """What was to be fixed on an asset in the last twelve weeks, from the events of its findings; [] for one that has too many."""
+    numbers = list(Finding.objects.filter(asset=current).values_list("pk", flat=True)[: MOST_REPLAYED + 1])
+    if len(numbers) > MOST_REPLAYED:
+        return []
+    told = Event.objects.filter(subject="finding", subject_id__in=numbers, after__has_any_keys=["status", "presence"])
+    opened: dict[date, int] = defaultdict(int)
+    closed: dict[date, int] = defaultdict(int)
+    now: dict[int, tuple[str, str]] = {}
+    for number, after, moment in told.order_by("subject_id", "seq").values_list("subject_id", "after", "at"):
+        status, presence = now.get(number, ("", ""))
+        was = _is_open(status, presence)
+        columns = after or {}
+        now[number] = columns.get("status", status), columns.get("presence", presence)
+        day = moment.astimezone(at.tzinfo).date()
+        if _is_open(*now[number]) != was and day >= first_week(at):
+            (closed if was else opened)[week_of(day, at)] += 1
+    return weeks_back(opened, closed, open_now, at)
+
+
+def _is_open(status: str, presence: str) -> bool:
+    """As `Finding.is_open` is computed."""
+    return status in TO_FIX and presence != Presence.GONE
 
 
 def described(row: Row) -> dict[str, Any]:

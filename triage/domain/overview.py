@@ -1,7 +1,7 @@
 """How the estate stands, for whoever opens the day with it: what presses, how it moves, who carries it, what is broken."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -158,20 +158,34 @@ def _counters() -> dict[tuple[int | None, int, str], int]:
 
 
 def _weeks(open_now: int, at: datetime) -> list[Week]:
-    """Backwards from what is open now; a week is that of `at`'s zone, its days those of UTC, as they are counted."""
-    monday = at.date() - timedelta(days=at.weekday())
-    first = monday - timedelta(weeks=WEEKS - 1)
+    """A week is that of `at`'s zone, its days those of UTC, as they are counted."""
     opened: dict[date, int] = defaultdict(int)
     closed: dict[date, int] = defaultdict(int)
-    for day, kind, n in DailyCount.objects.filter(day__gte=first).values_list("day", "kind").annotate(total=Sum("n")):
-        week = max(min(day - timedelta(days=day.weekday()), monday), first)
-        (opened if kind in (Kind.OPENED, Kind.REGRESSED) else closed)[week] += n
+    rows = DailyCount.objects.filter(day__gte=first_week(at)).values_list("day", "kind").annotate(total=Sum("n"))
+    for day, kind, n in rows:
+        (opened if kind in (Kind.OPENED, Kind.REGRESSED) else closed)[week_of(day, at)] += n
+    return weeks_back(opened, closed, open_now, at)
+
+
+def first_week(at: datetime) -> date:
+    """The Monday from which weeks are shown."""
+    return at.date() - timedelta(days=at.weekday()) - timedelta(weeks=WEEKS - 1)
+
+
+def week_of(day: date, at: datetime) -> date:
+    """The Monday of its week, among those that are shown."""
+    return max(min(day - timedelta(days=day.weekday()), at.date() - timedelta(days=at.weekday())), first_week(at))
+
+
+def weeks_back(opened: Mapping[date, int], closed: Mapping[date, int], open_now: int, at: datetime) -> list[Week]:
+    """Backwards from what is open now, by the Mondays of what was opened and closed."""
     weeks: list[Week] = []
     left = open_now
-    for number in range(WEEKS):
-        week = monday - timedelta(weeks=number)
-        weeks.append(Week(week, opened[week], closed[week], max(left, 0)))
-        left += closed[week] - opened[week]
+    for number in reversed(range(WEEKS)):
+        week = first_week(at) + timedelta(weeks=number)
+        came, went = opened.get(week, 0), closed.get(week, 0)
+        weeks.append(Week(week, came, went, max(left, 0)))
+        left += went - came
     return weeks[::-1]
 
 

@@ -1,12 +1,13 @@
 """The inventory, an asset, an account."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils.timezone import now
 
 from tests.factories import buckets, change, finding, person, team
 from tests.reports import DAY, imported, prowler, row
+from triage.domain import assets
 from triage.domain.search import facets, words
 from triage.models import Account, Asset
 
@@ -90,6 +91,20 @@ def test_an_asset_tells_what_stands_around_it(client, viewer):
     assert "was not known on" in before
     assert "is no day" in client.get(f"/assets/{asset.pk}", {"on": "x"}).content.decode()
     assert client.get("/assets/999999").status_code == 404
+
+
+def test_what_became_of_an_asset_is_told_by_week(client, viewer):
+    at = datetime(2026, 11, 27, 10, tzinfo=UTC)
+    first = finding(at=at - timedelta(weeks=3))
+    finding(check="s3_bucket_acl_prohibited", at=at - timedelta(weeks=1))
+    finding(check="s3_bucket_versioning", at=at - timedelta(weeks=30))
+    change(first, at=at - timedelta(weeks=2), status="accepted")
+    change(first, at=at - timedelta(days=1), status="open")
+    change(first, at=at, message="of no account here")
+    weeks = assets.weeks(Asset.objects.get(), open_now=3, at=at)
+    assert [(week.opened, week.closed, week.left) for week in weeks[-4:]] == [(1, 0, 2), (0, 1, 1), (1, 0, 2), (1, 0, 3)]
+    assert {week.left for week in weeks[:8]} == {1}
+    assert "Twelve weeks" in client.get(f"/assets/{first.asset_id}").content.decode()
 
 
 def test_an_account_tells_how_it_stands_and_how_it_is_reached(client, admin, estate):
