@@ -1,13 +1,16 @@
 """People on findings: comments and mentions, who has it, what is not ours; my work, and what there is to know."""
 
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.utils.timezone import now
 
 from tests.factories import Clock, change, finding, person, team
 from triage.domain import bell, comments, users, verification
 from triage.domain.access import of_machine, of_user
+from triage.domain.errors import NotFound
 from triage.domain.exceptions import deciding
 from triage.domain.exceptions.requesting import About
 from triage.domain.exceptions.requesting import request as ask
@@ -197,13 +200,93 @@ def test_an_erased_person_is_told_nothing_and_named_nowhere(client, triager, row
     users.erase(user=carl, reason="left", actor=of_machine(0), at=now())
     assert not Notification.objects.filter(user=carl).exists()
     page = client.get(f"/findings/{row}").content.decode()
-    assert "Carl" not in page
+    assert "carl" not in page.lower()
     assert User.objects.get(pk=carl.pk).name == ""
 
 
-def test_what_is_old_is_forgotten(carl, row):
+def test_what_an_erased_person_said_is_gone_and_so_is_its_hash(triager, row, carl):
+    said = comments.say(finding=row.pk, text="ok", actor=of_user(carl, door="page"), at=now())
+    comments.edit(comment=said.pk, text="ok, as Ana wants it", actor=of_user(carl, door="page"), at=now())
+    other = comments.say(finding=row.pk, text="ok", actor=of_user(triager, door="page"), at=now())
+    users.erase(user=carl, reason="left", actor=of_machine(0), at=now())
+    said.refresh_from_db()
+    assert (said.text, said.withdrawn_at is not None) == ("", True)
+    trail = Event.objects.filter(subject="finding", subject_id=row.pk, kind__startswith="comment").order_by("pk")
+    assert [(each.kind, each.after and each.after.get("comment")) for each in trail] == [
+        ("commented", None), ("comment changed", None), ("commented", other.pk), ("comment withdrawn", None),
+    ]  # fmt: skip
+    assert trail.last().reason == "left"
+    assert Event.objects.filter(kind="words erased").count() == 2
+
+
+def test_an_erased_name_is_taken_out_of_what_others_said(triager, row, carl):
+    person("carl@other.example", "viewer", name="Carl Grand")  # nobody knows which of the two “@carl” meant
+    text = "@Carl.Petit. and (@carl@example.com), @carl, @tess; carl@example.com is no mention"
+    said = comments.say(finding=row.pk, text=text, actor=of_user(triager, door="page"), at=now())
+    users.erase(user=carl, reason="left", actor=of_machine(0), at=now())
+    said.refresh_from_db()
+    assert said.text == "@…. and (@…), @carl, @tess; carl@example.com is no mention"
+    [changed] = Event.objects.filter(subject_id=row.pk, kind="comment changed")
+    assert [each["comment"] for each in changed.after["comments"]] == [said.pk]
+
+
+def test_what_an_erased_person_had_is_given_to_nobody(client, contributor, row, carl):
+    give(client, row, person=str(carl.pk))
+    users.erase(user=carl, reason="left", actor=of_machine(0), at=now())
+    row.refresh_from_db()
+    assert row.assignee is None
+    assert Event.objects.filter(subject="finding", subject_id=row.pk).latest("pk").after == {"assignee_id": None}
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_erasing_costs_the_same_for_any_number_of_comments(triager, row, carl, count, django_assert_max_num_queries):
+    for number in range(count):
+        comments.say(finding=row.pk, text=f"word {number}", actor=of_user(carl, door="page"), at=now())
+        comments.say(finding=row.pk, text=f"@carl {number}", actor=of_user(triager, door="page"), at=now())
+    with django_assert_max_num_queries(64):
+        users.erase(user=carl, reason="left", actor=of_machine(0), at=now())
+
+
+def test_what_is_old_is_forgotten_and_waits_no_more(carl, row):
     bell.ring([carl.pk], "mention", actor="user:0", at=now() - timedelta(days=400), finding=row.pk)
+    bell.ring([carl.pk], "mention", actor="user:0", at=now(), finding=row.pk)
     assert bell.forget(at=now()) == 1
+    carl.refresh_from_db()
+    assert carl.unread == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_withdrawn_does_not_come_back_by_a_change_at_the_same_moment():
+    web = team("web")
+    actor = of_user(person("carl@example.com", "contributor", of=web), door="page")
+    said = comments.say(finding=finding(owner=web).pk, text="secret", actor=actor, at=now())
+    answers = []
+
+    def edit():
+        try:
+            comments.edit(comment=said.pk, text="secret again", actor=actor, at=now())
+            answers.append("changed")
+        except NotFound:
+            answers.append("gone")
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        comments.withdraw(comment=said.pk, actor=actor, at=now())
+        other = threading.Thread(target=edit)
+        other.start()
+        other.join(timeout=0.3)  # it waits for this transaction
+        assert answers == []
+    other.join(timeout=10)
+    said.refresh_from_db()
+    assert (answers, said.text) == (["gone"], "")
+
+
+@pytest.mark.parametrize("many", [2, 9])
+def test_telling_costs_the_same_for_any_number_of_people(row, many, django_assert_num_queries):
+    people = [person(f"p{number}@example.com", "viewer") for number in range(many)]
+    with django_assert_num_queries(3):
+        bell.ring([each.pk for each in people], "mention", actor="user:0", at=now(), finding=row.pk)
 
 
 @pytest.mark.parametrize("count", [1, 6])
