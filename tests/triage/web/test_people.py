@@ -2,19 +2,23 @@
 
 import threading
 from datetime import timedelta
+from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
-from tests.factories import Clock, change, finding, person, team
-from triage.domain import bell, comments, users, verification
+from tests.factories import Clock, buckets, change, finding, person, team
+from triage.domain import acts, bell, comments, users, verification
 from triage.domain.access import of_machine, of_user
-from triage.domain.errors import NotFound
+from triage.domain.errors import Invalid, NotFound
 from triage.domain.exceptions import deciding
 from triage.domain.exceptions.requesting import About
 from triage.domain.exceptions.requesting import request as ask
-from triage.models import Act, Comment, Event, Finding, Notification, User, Verification
+from triage.domain.notifications import gathering
+from triage.models import Act, Comment, Event, Finding, Notification, OwnerTrail, Told, User, Verification
 
 
 @pytest.fixture
@@ -135,6 +139,78 @@ def test_what_is_not_ours_goes_back_to_triage(client, contributor, row):
     assert (row.team, row.pinned) == (None, True)
     assert Event.objects.filter(subject_id=row.pk, reason="it is the data team's bucket").exists()
     assert [(each.user, each.kind) for each in Notification.objects.all()] == [(tess, "disowned")]
+
+
+def test_what_was_given_back_says_by_whom_and_by_which_rule(client, contributor, web):
+    row = finding(bucket="ours", owner=web)
+    gave = {
+        "rule": 1,
+        "kind": "tag",
+        "name": "Owner tag of the asset",
+        "result": "matched",
+        "why": {"message": "x", "params": {}},
+    }
+    trail = OwnerTrail.objects.create(digest=bytes([7] * 16), team_id=web.pk, steps=[gave])
+    change(row, trail=trail)
+    give(client, row, disown="1", reason="it is the data team's bucket")
+    page = client.get(f"/findings/{row}").content.decode()
+    assert "The team web says that it is not theirs" in page
+    assert "It gave it to the team web." in page
+    assert "/owners/rules?subject=" in page
+    client.force_login(person("tess@example.com", "triager"))
+    page = unescape(client.get("/unowned").content.decode())
+    assert "A team says that these are not theirs." in page
+    assert "No rule speaks of these" not in page
+    assert urlencode({"q": f"is:open account:{row.account.uid} team:none is:pinned"}) in page
+
+
+def test_what_a_person_made_nobodys_is_not_to_be_mended_by_a_rule(client, triager, row):
+    client.post(f"/findings/{row}/owner", {"team": "-", "version": row.version})
+    page = client.get("/unowned").content.decode()
+    assert "A person took these from their team" in page
+    assert "No rule speaks of these" not in page
+
+
+def test_security_is_told_what_was_given_back_once(client, contributor, row):
+    give(client, row, disown="1", reason="theirs")
+    for _look in range(2):
+        gathering.gather(at=now())
+    [told] = Told.objects.filter(event__startswith="disowned:")
+    assert (told.recipient, told.subject, told.content["findings"]) == ("role:security", "unowned", [row.pk])
+
+
+def test_what_was_taken_back_at_once_is_told_to_nobody(client, contributor, row):
+    give(client, row, disown="1", reason="theirs")
+    acts.undo(act=Act.objects.get().pk, actor=of_user(contributor, door="page"), at=now())
+    row.refresh_from_db()
+    assert row.team.slug == "web"
+    gathering.gather(at=now())
+    assert not Told.objects.filter(event__startswith="disowned:").exists()
+
+
+def test_nothing_is_given_back_without_a_reason_by_any_door(contributor, row):
+    by = {"verb": "disown", "params": {}, "actor": of_user(contributor, door="api"), "at": now()}
+    with pytest.raises(Invalid, match="Say why"):
+        acts.ask(**by, query="is:open", reason=" ")
+    with pytest.raises(Invalid, match="Say why"):
+        acts.one(**by, finding=row.pk)
+    assert not Act.objects.exists()
+
+
+@pytest.mark.parametrize(("verb", "params"), [("disown", {}), ("person", {"person": "me"})])
+def test_doing_many_costs_the_same_for_any_number(contributor, triager, web, verb, params):
+    params = {name: str(contributor.pk) for name in params}
+    counted = []
+    for size in (1, 2, 12):  # the first stores the explanation that the others share
+        rows = buckets(*(f"{verb}-{size}-{number}" for number in range(size)), check=f"check-{size}", owner=web)
+        actor = of_user(triager, door="page")
+        act = acts.ask(
+            verb=verb, params=params, actor=actor, at=now(), findings=dict.fromkeys([each.pk for each in rows]), reason="x"
+        )
+        with CaptureQueriesContext(connection) as queries:
+            assert acts.run(act.pk, clock=Clock(now()), actor=actor).done == size
+        counted.append(len(queries))
+    assert counted[1] == counted[2]
 
 
 def test_many_are_given_at_once(client, triager, web, carl):
