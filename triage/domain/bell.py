@@ -71,6 +71,12 @@ def told(user: User) -> list[Notification]:
     return list(rows.order_by("-pk")[:SHOWN])
 
 
+def mentions(user: User, *, limit: int) -> list[Notification]:
+    """Where this person was mentioned and has not read it yet, the newest first."""
+    rows = Notification.objects.filter(user=user, kind=Kind.MENTION, read_at=None).select_related("finding__check_ref", "comment")
+    return list(rows.order_by("-pk")[:limit])
+
+
 def read(*, user: User, at: datetime, notification: int | None = None) -> None:
     """One of them, or all, are read."""
     rows = Notification.objects.filter(user=user, read_at=None)

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
 from tests.factories import Clock, buckets, change, finding, person, team
-from triage.domain import acts, bell, comments, users, verification
+from triage.domain import acts, bell, comments, desk, users, verification
 from triage.domain.access import of_machine, of_user
 from triage.domain.errors import Invalid, NotFound
 from triage.domain.exceptions import deciding
@@ -52,6 +52,18 @@ def test_a_comment_stands_on_the_page_and_its_text_not_in_the_trail(client, cont
     assert event.actor == contributor.actor
     assert "look" not in str(event.after)
     assert len(event.after["sha256"]) == 64
+
+
+def test_the_timeline_says_what_was_said_until_it_is_taken_away(client, contributor, row):
+    say(client, row, "Look at <i>this</i>")
+    said = Comment.objects.get()
+    quoted = f'<a class="clamp" href="#comment-{said.pk}">'
+    assert f"{quoted}Look at &lt;i&gt;this&lt;/i&gt;</a>" in client.get(f"/findings/{row}").content.decode()
+    say(client, row, "Look at that", comment=said.pk)
+    assert f"{quoted}Look at that</a>" in client.get(f"/findings/{row}").content.decode()
+    client.post(f"/findings/{row}/comments", {"comment": said.pk, "withdraw": "1"})
+    page = client.get(f"/findings/{row}").content.decode()
+    assert (quoted in page, "A comment was taken away" in page) == (False, True)
 
 
 def test_who_is_mentioned_is_told_once(client, contributor, row, carl):
@@ -235,6 +247,41 @@ def test_my_work_is_what_waits_for_me(client, contributor, web):
     client.force_login(person("tess@example.com", "triager"))
     page = client.get("/me").content.decode()
     assert ("nobodys" in page, "claimed" in page, "theirs" in page) == (True, True, False)
+
+
+def test_unread_mentions_wait_for_me(client, contributor, row, carl):
+    for number in range(12):
+        comments.say(finding=row.pk, text=f"@cleo, look: {number}.", actor=of_user(carl, door="page"), at=now())
+    bell.read(user=contributor, at=now(), notification=Notification.objects.latest("pk").pk)
+    page = client.get("/me").content.decode()
+    assert [f"look: {number}." in page for number in (11, 10, 1, 0)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_my_work_costs_the_same_however_much_waits(client, contributor, web, carl, count, django_assert_num_queries):
+    for number in range(count):
+        comments.say(
+            finding=finding(bucket=f"b-{number}", owner=web).pk, text="@cleo", actor=of_user(carl, door="page"), at=now()
+        )
+    client.get("/me")
+    with django_assert_num_queries(10):
+        client.get("/me")
+
+
+def test_what_waits_for_me_by_name_is_counted_in_one_statement(contributor, row, carl, django_assert_num_queries):
+    finding(bucket="of-the-team", owner=row.team)
+    change(row, assignee=contributor)
+    change(finding(bucket="done", owner=row.team), assignee=contributor, status="verified", grade="proof")
+    comments.say(finding=row.pk, text="@cleo", actor=of_user(carl, door="page"), at=now())
+    ask(
+        kind="accepted", about=About(finding=row.pk), reason="needed until March", until=now() + timedelta(days=9),
+        actor=of_user(contributor, door="page"), at=now(),
+    )  # fmt: skip
+    boss = person("boss@example.com", "senior_approver")
+    for who, number in ((contributor, 2), (boss, 1), (carl, 0)):
+        actor = of_user(who, door="page")
+        with django_assert_num_queries(1):
+            assert desk.waiting(who, actor=actor) == number
 
 
 def test_what_i_may_decide_waits_for_me_and_i_hear_what_was_decided(client, contributor, row):
