@@ -54,6 +54,11 @@ def test_a_comment_stands_on_the_page_and_its_text_not_in_the_trail(client, cont
     assert len(event.after["sha256"]) == 64
 
 
+def test_a_mention_by_address_is_marked_as_a_whole(client, contributor, row):
+    page = say(client, row, "@carl@example.com, look").content.decode()
+    assert "<strong>@carl@example.com</strong>, look" in page
+
+
 def test_the_timeline_says_what_was_said_until_it_is_taken_away(client, contributor, row):
     say(client, row, "Look at <i>this</i>")
     said = Comment.objects.get()
