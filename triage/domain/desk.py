@@ -1,16 +1,19 @@
-"""What waits for one person: to triage, to fix, to verify, to approve."""
+"""What waits for one person: to triage, to fix, to verify, to approve, to answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from triage.domain import queries, search
+from django.db.models import QuerySet, Value
+
+from triage.domain import bell, queries, search
 from triage.domain.access import Actor, Right
 from triage.domain.exceptions import deciding
 from triage.domain.search import pages
-from triage.models import ExceptionState, RiskException, User
+from triage.models import ExceptionState, Finding, Notification, RiskException, User
 
 SHOWN = 10
+COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,11 @@ class Pile:
 class Desk:
     piles: Sequence[Pile]
     approvals: Sequence[RiskException]
+    mentions: Sequence[Notification]
 
     @property
     def clear(self) -> bool:
-        return not self.approvals and not any(pile.page.items for pile in self.piles)
+        return not self.approvals and not self.mentions and not any(pile.page.items for pile in self.piles)
 
 
 def of(user: User, *, actor: Actor, at: datetime) -> Desk:
@@ -46,13 +50,24 @@ def of(user: User, *, actor: Actor, at: datetime) -> Desk:
         )
         for name, query, order in wanted
     ]
-    return Desk(piles, _approvals(actor))
+    return Desk(piles, list(_approvals(actor).order_by("requested_at")[:SHOWN]), bell.mentions(user, limit=SHOWN))
 
 
-def _approvals(actor: Actor) -> list[RiskException]:
+def waiting(user: User, *, actor: Actor) -> int:
+    """How much waits for this person by name: open findings, requests to decide, unread mentions. One statement, each at most COUNTED.
+
+    What waits for a whole team is not among it: that is rarely nothing, so it would tell nothing.
+    """
+    mine = Finding.objects.filter(assignee=user, is_open=True)
+    told = Notification.objects.filter(user=user, kind=Notification.Kind.MENTION, read_at=None)
+    capped = [rows.order_by().values(n=Value(1))[:COUNTED] for rows in (mine, _approvals(actor), told)]
+    return capped[0].union(*capped[1:], all=True).count()
+
+
+def _approvals(actor: Actor) -> QuerySet[RiskException]:
     """Requests that this person may decide: of others, and not above the own rank."""
     rank = deciding.rank(actor)
     if rank is None:
-        return []
+        return RiskException.objects.none()
     rows = RiskException.objects.filter(state=ExceptionState.REQUESTED, ceiling__lte=rank).exclude(requested_by=actor.name)
-    return list(rows.exclude(requested_user=actor.user).order_by("requested_at")[:SHOWN])
+    return rows.exclude(requested_user=actor.user)

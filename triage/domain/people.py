@@ -1,6 +1,7 @@
 """What a person chooses for the own use: language, theme, time zone."""
 
 import zoneinfo
+from collections.abc import Iterable
 from functools import cache
 
 from django.db.models import Q
@@ -8,7 +9,7 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext_noop as _
 
 from triage.domain.errors import Invalid
-from triage.models import Member, Role, User
+from triage.models import Member, Role, Team, User
 
 MANY = 100
 LANGUAGES = ("fr", "en")
@@ -39,6 +40,21 @@ def colleagues(team: int | None) -> list[User]:
         addresses = Member.objects.filter(team=team).annotate(address=Lower("email")).values("address")
         rows = User.objects.filter(Q(grants__team=team) | Q(memberships__team=team) | Q(email__in=addresses))
     return list(rows.filter(is_active=True).distinct().order_by("name", "email")[:MANY])
+
+
+def teams_of(people: Iterable[User]) -> dict[int, list[Team]]:
+    """Person to the teams that they are a member of, known by number or by e-mail address. One statement."""
+    asked = list(people)
+    by_address = {person.email: person.pk for person in asked}
+    rows = Member.objects.annotate(address=Lower("email")).filter(
+        Q(user__in=by_address.values()) | Q(address__in=by_address), team__archived_at=None
+    )
+    found: dict[int, list[Team]] = {}
+    for row in rows.select_related("team").order_by("team__name"):
+        theirs = found.setdefault(row.user_id or by_address[row.email.casefold()], [])
+        if row.team not in theirs:
+            theirs.append(row.team)
+    return found
 
 
 @cache

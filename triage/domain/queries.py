@@ -15,6 +15,7 @@ from triage.models import (
     ApiToken,
     CheckCounter,
     ClockEntry,
+    Comment,
     Event,
     Finding,
     FindingAlias,
@@ -91,6 +92,7 @@ def own_teams(user: User) -> frozenset[int]:
 class Moment:
     """An event, with its numbers resolved. `before`, `after`: teams and people instead of ids, times instead of strings.
 
+    `comment`: what somebody said, as it stands now; '' for anything else, and when it was taken away.
     `held`: for a regression, how long the fix had held; `fixed_by`: who had claimed it.
     """
 
@@ -104,6 +106,7 @@ class Moment:
     evidence: str
     held: timedelta | None = None
     fixed_by: Who | None = None
+    comment: str = ""
 
     @property
     def moved(self) -> bool:
@@ -234,6 +237,8 @@ def _timeline(events: list[Event], names: Mapping[str, Who]) -> list[Moment]:
     values = [side for event in events for side in (event.before or {}, event.after or {})]
     teams = Team.objects.in_bulk({side["team_id"] for side in values if side.get("team_id")})
     people = User.objects.in_bulk({side["assignee_id"] for side in values if side.get("assignee_id")})
+    numbers = {event.after["comment"] for event in events if event.kind == "commented" and event.after}
+    said = dict(Comment.objects.filter(pk__in=numbers).values_list("pk", "text")) if numbers else {}
     moments: list[Moment] = []
     fixed_at: datetime | None = None
     claimed_by: Who | None = None
@@ -256,6 +261,7 @@ def _timeline(events: list[Event], names: Mapping[str, Who]) -> list[Moment]:
                 evidence=bytes(event.evidence).hex() if event.evidence else "",
                 held=event.at - fixed_at if regressed and fixed_at else None,
                 fixed_by=claimed_by if regressed else None,
+                comment=said.get((event.after or {}).get("comment", 0), "") if event.kind == "commented" else "",
             )
         )
         if regressed:

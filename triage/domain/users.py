@@ -8,10 +8,10 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop as _
 
-from triage.domain import access, audit
+from triage.domain import access, audit, comments
 from triage.domain.access import Actor, Right
 from triage.domain.errors import Invalid, NotFound
-from triage.models import ApiToken, Notification, Preference, RoleGrant, SignInLink, User
+from triage.models import ApiToken, Finding, Notification, Preference, RoleGrant, SignInLink, User
 
 
 def named(email: str) -> User:
@@ -55,14 +55,18 @@ def set_password(*, user: User, password: str, actor: Actor, at: datetime) -> No
 
 
 def erase(*, user: User, reason: str, actor: Actor, at: datetime) -> None:
-    """Name, address and every way to come in are gone, for ever; what the person did stays, by a number that nobody can resolve.
+    """Name, address, comments and every way to come in are gone, for ever; what the person did stays, by a number that nobody can
+    resolve. What was given to this person is given to nobody.
 
     Raises NotAllowed, Invalid without a reason. The reason stays in the trail.
     """
     actor.demand(Right.ADMINISTER)
     if not reason.strip():
         raise Invalid(_("Say why the person is erased: it stays in the trail."))
-    with audit.recording(actor=actor.name, at=at, door=actor.door) as log:
+    with audit.recording(actor=actor.name, at=at, door=actor.door, reason=reason.strip()[:500]) as log:
+        comments.erase(user, log=log, at=at)
+        given = Finding.objects.filter(assignee=user).order_by("pk").select_for_update()
+        Finding.objects.filter(pk__in=list(given.values_list("pk", flat=True))).update(assignee=None, changed_at=at)
         for grant in RoleGrant.objects.filter(user=user).select_related("team"):
             access.take(user=user, role=grant.role, team=grant.team, actor=actor, at=at)
         ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=at)

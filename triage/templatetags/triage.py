@@ -357,7 +357,7 @@ def short(uid: str) -> str:
 
 
 LINKED = re.compile(
-    r"(?P<finding>\bF-[0-9]{1,18}\b)|(?P<address>https?://[^\s<>\"']+[^\s<>\"'.,;:!?)])|(?P<mention>(?<![\w@.])@[\w.+-]+)"
+    r"(?P<finding>\bF-[0-9]{1,18}\b)|(?P<address>https?://[^\s<>\"']+[^\s<>\"'.,;:!?)])|(?P<mention>(?<![\w@.])@[\w.+-]+(?:@[\w.-]+\w)?)"
 )
 
 

@@ -167,10 +167,7 @@ def finding_person(request: PageRequest, number: int) -> HttpResponse:
     def act() -> Act:
         said: dict[str, Any] = {"finding": number, "actor": request.actor, "at": now(), "version": _version(request)}
         if "disown" in request.POST:
-            reason = request.POST.get("reason", "").strip()
-            if not reason:
-                raise Invalid(_("Say why it is not yours: whoever triages reads it."))
-            return acts.one(verb=Act.Verb.DISOWN, params={}, reason=reason, **said)
+            return acts.one(verb=Act.Verb.DISOWN, params={}, reason=request.POST.get("reason", "").strip(), **said)
         person = request.POST.get("person", "")
         chosen = str(request.user.pk) if person == "me" else person
         return acts.one(verb=Act.Verb.PERSON, params={"person": chosen}, **said)

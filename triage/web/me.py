@@ -18,8 +18,10 @@ from triage.web.requests import PageRequest, needs
 def me(request: PageRequest) -> HttpResponse:
     at = localtime()
     found = desk.of(request.user, actor=request.actor, at=at)
+    names = queries.who({each.actor for each in found.mentions})
     shown = {
-        "desk": found, "at": at, "piles": [(pile, link(pile.query)) for pile in found.piles],
+        "desk": found, "mentions": [(each, names[each.actor]) for each in found.mentions], "at": at,
+        "piles": [(pile, link(pile.query)) for pile in found.piles],
         "may_act": request.actor.teams_with(Right.CLAIM) != frozenset(), "q": "", "page": None,
     }  # fmt: skip
     return render(request, "triage/me/me.html", shown)

@@ -317,7 +317,9 @@ def unowned(request: PageRequest) -> HttpResponse:
         query = _orphans(group.account)
         causes = [
             # A value that was cut for an explanation is no value that could be asked for.
-            (cause, _assign(_orphans(group.account, cause.tag)) if cause.tag and not cause.tag[1].endswith("…") else "")
+            (cause, _assign(_orphans(group.account, cause.tag, by_hand=cause.by_hand)))
+            if cause.by_hand or (cause.tag and not cause.tag[1].endswith("…"))
+            else (cause, "")
             for cause in group.causes
         ]
         groups.append(
@@ -334,8 +336,8 @@ def unowned(request: PageRequest) -> HttpResponse:
     return render(request, "triage/findings/unowned.html", shown)
 
 
-def _orphans(account: Account, tag: tuple[str, str] | None = None) -> str:
-    """The query for what nobody owns in an account, with a tag of that value."""
+def _orphans(account: Account, tag: tuple[str, str] | None = None, *, by_hand: bool = False) -> str:
+    """The query for what nobody owns in an account, with a tag of that value, or by a person's hand."""
     clauses = [
         Clause("is", Operator.IS, (Value("open"),)),
         Clause("account", Operator.IS, (Value(account.uid),)),
@@ -343,6 +345,8 @@ def _orphans(account: Account, tag: tuple[str, str] | None = None) -> str:
     ]
     if tag:
         clauses.append(Clause("tag", Operator.IS, (Value(tag[1]),), tag[0]))
+    if by_hand:
+        clauses.append(Clause("is", Operator.IS, (Value("pinned"),)))
     return Query(both(clauses)).text()
 
 

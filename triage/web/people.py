@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_POST, require_safe
 
-from triage.domain import access, sign_in, users
+from triage.domain import access, people, sign_in, users
 from triage.domain.access import Right
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.ownership.assigning import team_named
@@ -98,13 +98,11 @@ def _link(request: PageRequest, user: User) -> str:
 
 
 def _page(request: PageRequest, *, came: User | None = None, link: str = "") -> HttpResponse:
-    rows = (
-        User.objects.filter(erased_at=None)
-        .prefetch_related("grants__team", "memberships__team")
-        .order_by("-is_active", "name", "email")
-    )
+    rows = list(User.objects.filter(erased_at=None).prefetch_related("grants__team").order_by("-is_active", "name", "email"))
+    teams = people.teams_of(rows)
     shown = {
-        "people": rows, "roles": Role.choices, "teams": Team.objects.filter(archived_at=None), "came": came, "link": link,
+        "people": [(person, teams.get(person.pk, [])) for person in rows],
+        "roles": Role.choices, "teams": Team.objects.filter(archived_at=None), "came": came, "link": link,
         "hours": LINK_HOURS, "at": now(),
     }  # fmt: skip
     return render(request, "triage/people/list.html", shown)

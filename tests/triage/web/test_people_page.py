@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.factories import person, team
-from triage.models import Event, Role, RoleGrant, User
+from triage.models import Event, Member, Role, RoleGrant, User
 
 
 @pytest.fixture
@@ -81,3 +81,32 @@ def test_the_page_costs_the_same_for_any_number_of_people(client, admin, count, 
         person(f"p{number}@example.com", "viewer")
     with django_assert_max_num_queries(9):
         client.get("/people")
+
+
+def test_a_person_stands_there_with_the_teams_it_is_a_member_of(client, admin, bob):
+    web, data = team("web"), team("data")
+    Member.objects.create(team=web, email="Bob@Example.com")
+    Member.objects.create(team=data, email="robert@example.com", user=bob)
+    Member.objects.create(team=data, email="bob@example.com")
+    assert "Member of Team Data, Team Web" in client.get("/people").content.decode()
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_the_page_costs_the_same_for_any_number_of_teams(client, admin, count, django_assert_num_queries):
+    for number in range(count):
+        someone = person(f"p{number}@example.com", "contributor", of=team(f"t{number}"))
+        Member.objects.create(team=team("web"), email=someone.email, user=someone)
+    client.get("/people")
+    with django_assert_num_queries(8):
+        client.get("/people")
+
+
+@pytest.mark.parametrize("who", ["triager", "viewer", "contributor", "stranger"])
+def test_each_door_is_for_administrators(client, request, who, bob):
+    request.getfixturevalue(who)
+    assert client.get("/people").status_code == 403
+    assert client.post("/people/new", {"email": "new@example.com", "role": "administrator"}).status_code == 403
+    for what in ({"give": "1", "role": "administrator"}, {"take": "viewer"}, {"link": "1"}, {"keep-out": "1"}):
+        assert client.post(f"/people/{bob.pk}", what).status_code == 403
+    assert not User.objects.filter(email="new@example.com").exists()
+    assert list(bob.grants.values_list("role", flat=True)) == ["viewer"]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import lifecycle, queries, search
 from triage.domain.access import Actor, Right, of_user
-from triage.domain.acts.verbs import Doing, Verb, kept, prepared, standing
+from triage.domain.acts.verbs import Doing, Verb, demand_reason, kept, prepared, standing
 from triage.domain.audit import recording
 from triage.domain.errors import Invalid, NotAllowed
 from triage.domain.locking import locked
@@ -46,6 +46,7 @@ def ask(
     `run` does it. Days of the query begin in the time zone of `at`. Raises Invalid, NotFound, NotAllowed, QueryError.
     """
     prepared(verb, params)
+    demand_reason(verb, reason)
     if actor.teams_with(Right.CLAIM) == frozenset():
         actor.demand(Right.CLAIM)
     chosen = meant(query, findings, actor, at)
@@ -175,6 +176,7 @@ def one(
     Raises what the verb's own function raises: NotFound, NotAllowed, Stale, Invalid.
     """
     doing = prepared(verb, params)
+    demand_reason(verb, reason)
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason), transaction.atomic():
         before = kept(locked(finding, version=version), doing.keeps)
         said: dict[str, Any] = {"finding": finding, "actor": actor, "at": at, "version": version}

@@ -1,6 +1,6 @@
 """What can be done to many findings: with which right, to which of them, and how it is written, set by set."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,9 +14,10 @@ from triage.domain.audit import current_actor
 from triage.domain.errors import Invalid, NotAllowed, NotFound
 from triage.domain.ownership import assigning
 from triage.domain.ownership.chain import Chain
+from triage.domain.ownership.steps import from_json
 from triage.domain.ownership.trails import trail_ids
 from triage.domain.sla import clocks
-from triage.models import Act, Finding, Notification, Role, Status, Team, User
+from triage.models import Act, Finding, Notification, OwnerTrail, Role, Status, Team, User
 from triage.ports import Text
 
 Verb = Act.Verb
@@ -78,6 +79,12 @@ def prepared(verb: str, params: Mapping[str, Any]) -> Doing:
     raise Invalid(_("“%(verb)s” is nothing that can be done to findings."), verb=str(verb)[:40])
 
 
+def demand_reason(verb: str, reason: str) -> None:
+    """Raises Invalid where the verb asks for one and there is none."""
+    if verb == Verb.DISOWN and not reason.strip():
+        raise Invalid(_("Say why it is not yours: whoever triages reads it."))
+
+
 def _team(params: Mapping[str, Any]) -> Team | None:
     slug = str(params.get("team", "")).strip()
     if not slug:
@@ -137,15 +144,28 @@ def _disown_refusal(now: Standing, actor: Actor) -> Text | None:
 
 def _disown(rows: Sequence[Finding], at: datetime) -> None:
     """Its team says that it is not theirs: nobody's, whatever the rules say, until somebody who triages has looked."""
-    answer = assigning.by_hand(None)
     clocks.seen([row.pk for row in rows], at=at)
-    trail = trail_ids([answer])[answer.digest]
-    Finding.objects.filter(pk__in=[row.pk for row in rows]).update(
-        team_id=None, trail_id=trail, pinned=True, assignee=None, changed_at=at
-    )
-    triagers = list(User.objects.filter(grants__role=Role.TRIAGER, is_active=True).values_list("pk", flat=True)[:TOLD_AT_MOST])
-    for row in rows[:TOLD_AT_MOST]:
-        bell.ring(triagers, Notification.Kind.DISOWNED, actor=current_actor(), at=at, finding=row.pk)
+    same: dict[tuple[int | None, int], list[int]] = {}
+    for row in rows:
+        same.setdefault((row.team_id, row.trail_id), []).append(row.pk)
+    teams = Team.objects.in_bulk([team for team, _trail in same if team])
+    trails = OwnerTrail.objects.in_bulk([trail for _team, trail in same])
+    answers = {
+        (team, trail): assigning.disowned(teams[team], from_json(trails[trail].steps)) for team, trail in same if team is not None
+    }
+    numbers = trail_ids(answers.values())
+    for way, answer in answers.items():
+        Finding.objects.filter(pk__in=same[way]).update(
+            team_id=None, trail_id=numbers[answer.digest], pinned=True, assignee=None, changed_at=at
+        )
+    triagers = User.objects.filter(grants__role=Role.TRIAGER, is_active=True).values_list("pk", flat=True)[:TOLD_AT_MOST]
+    _ring(triagers, Notification.Kind.DISOWNED, [row.pk for row in rows], at)
+
+
+def _ring(people: Iterable[int], kind: str, findings: Sequence[int], at: datetime) -> None:
+    by = current_actor()
+    told = [(person, finding) for person in people for finding in findings[:TOLD_AT_MOST]]
+    bell.ring_all(Notification(user_id=person, kind=kind, finding_id=finding, actor=by, at=at) for person, finding in told)
 
 
 _DISOWN = Doing(("team", "trail", "pinned", "assignee"), _disown_refusal, _disown)
@@ -166,8 +186,7 @@ def _person(text: str) -> Doing:
         changed = [row.pk for row in rows if row.assignee_id != (person.pk if person else None)]
         Finding.objects.filter(pk__in=changed).update(assignee=person, changed_at=at)
         if person:
-            for number in changed[:TOLD_AT_MOST]:
-                bell.ring([person.pk], Notification.Kind.ASSIGNED, actor=current_actor(), at=at, finding=number)
+            _ring([person.pk], Notification.Kind.ASSIGNED, changed, at)
 
     return Doing(("assignee",), refusal, write)
 

@@ -59,7 +59,7 @@ def of_scan(scan: int, *, at: datetime) -> int:
 
 def gather(*, at: datetime) -> int:
     """What clocks, exceptions and connections have to say; how many things were noted."""
-    return note([*_of_clocks(at), *_settled(at), *_of_exceptions(at), *_of_alarms(at), *_unowned(at)])
+    return note([*_of_clocks(at), *_settled(at), *_of_exceptions(at), *_of_alarms(at), *_unowned(at), *_disowned(at)])
 
 
 def note(rows: Iterable[Told]) -> int:
@@ -148,6 +148,29 @@ def _unowned(at: datetime) -> list[Told]:
     if not count:
         return []
     return [_told(SECURITY, f"unowned:{day}", Subject.UNOWNED, at=at, due=at, severity=worst, content={"count": count})]
+
+
+_DISOWNED = """
+SELECT a.id, a.done, max(f.severity), (array_agg(f.id ORDER BY f.score DESC, f.id))[1:%(samples)s]
+FROM triage_act a JOIN triage_actitem i ON i.act_id = a.id AND i.done JOIN triage_finding f ON f.id = i.finding_id
+WHERE a.verb = 'disown' AND a.state = 'done' AND a.at > %(since)s AND NOT EXISTS (SELECT FROM triage_act u WHERE u.undoes_id = a.id)
+    AND NOT EXISTS (SELECT FROM triage_told t WHERE t.event = 'disowned:' || a.id)
+GROUP BY a.id
+"""
+
+
+def _disowned(at: datetime) -> list[Told]:
+    """What a team gave back, once each."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DISOWNED, {"since": at - LATELY, "samples": SAMPLES})
+        rows = cursor.fetchall()
+    return [
+        _told(
+            SECURITY, f"disowned:{act}", Subject.UNOWNED, at=at, due=at, severity=severity,
+            content={"count": count, "findings": list(samples), "kind": "disowned"},
+        )
+        for act, count, severity, samples in rows
+    ]  # fmt: skip
 
 
 def _owner(team: int | None) -> str:

@@ -230,6 +230,8 @@ def _title(batch: Batch, count: int) -> str:
             title = _("The connection %(name)s has a problem") % {"name": first.content.get("connection", "")}
         case Subject.PROOF:
             title = ngettext("One finding is proven fixed", "%(n)s findings are proven fixed", count) % n
+        case Subject.UNOWNED if first.content.get("kind") == "disowned":
+            title = ngettext("A team gives one finding back", "A team gives %(n)s findings back", count) % n
         case _:
             title = ngettext("One finding belongs to nobody", "%(n)s findings belong to nobody", count) % n
     return title

@@ -1,7 +1,8 @@
 """A hand that gives a finding to a team, against the chain, until it is released."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from django.utils.translation import gettext_noop as _
@@ -22,6 +23,9 @@ HAND = "hand"
 BY_HAND = _("Assigned by hand")
 HAND_DECIDED = _("A person gave it to the team %(team)s; the rules do not apply until it is released.")
 HAND_TOOK = _("A person took it from its team; the rules do not apply until it is released.")
+NOT_OURS = _("Not ours")
+HAND_DISOWNED = _("The team %(team)s says that it is not theirs; the rules do not apply until it is released or given to a team.")
+GAVE = _("It gave it to the team %(team)s.")
 NO_TEAM = _("There is no team “%(team)s”.")
 NO_TEAM_BUT = _("There is no team “%(team)s”. Did you mean “%(close)s”?")
 NOT_PINNED = _("%(finding)s was not assigned by hand: it follows the rules already.")
@@ -87,6 +91,16 @@ def by_hand(team: Team | None) -> Resolution:
     params: Mapping[str, str] = {"team": team.slug} if team else {}
     why = Text(HAND_DECIDED if team else HAND_TOOK, params)
     return resolution(team.pk if team else None, [Step(None, HAND, BY_HAND, Result.MATCHED, why)])
+
+
+def disowned(team: Team, steps: Iterable[Step]) -> Resolution:
+    """What is said of a finding that this team gives back. `steps`: how it came to them, of which the one that decided stays."""
+    params = {"team": team.slug}
+    gave = next((step for step in steps if step.result == Result.MATCHED), None)
+    told = [Step(None, HAND, NOT_OURS, Result.MATCHED, Text(HAND_DISOWNED, params))]
+    if gave is not None:
+        told.append(replace(gave, result=Result.SKIPPED, why=Text(GAVE, params)))
+    return resolution(None, told)
 
 
 def _write(current: Finding, answer: Resolution, *, pinned: bool, at: datetime) -> None:

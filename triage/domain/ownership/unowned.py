@@ -1,14 +1,14 @@
 """What nobody owns, worst first, and the tag or alias that would change that."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
 from django.utils.translation import gettext_noop as _
 
 from triage.domain.access import Actor, Right
-from triage.domain.ownership import rules
+from triage.domain.ownership import assigning, rules
 from triage.domain.ownership.steps import Result, Step, from_json
 from triage.models import Account, Finding, OwnerRule, OwnerTrail, Severity
 from triage.ports import Text
@@ -20,16 +20,25 @@ ADD_TAG = _("Tag these with %(keys)s, or give the account to a team.")
 ADD_ALIAS = _("Add “%(value)s” to the aliases of a team, or correct the tag “%(key)s”.")
 CHOOSE_TEAM = _("“%(value)s” may mean several teams. Make it an alias of one of them.")
 REVIVE = _("The account belongs to an archived team. Give it to another one.")
+GIVEN_BACK = _(
+    "A team says that these are not theirs. Mend the rule that gave them and release them, or give them to another team."
+)
+TAKEN = _("A person took these from their team, so that no rule applies. Give them to a team, or release them.")
+HANDS = {assigning.HAND_DISOWNED: GIVEN_BACK, assigning.HAND_TOOK: TAKEN}
 ADD_RULE = _("No rule speaks of these. Add one, or give the account to a team.")
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why so many open findings of an account have no owner, and what to do. `tag`: (key, value) that names nobody, else None."""
+    """Why so many open findings of an account have no owner, and what to do. `tag`: (key, value) that names nobody, else None.
+
+    `by_hand`: a person made them nobody's, and no rule changes that.
+    """
 
     findings: int
     fix: Text
     tag: tuple[str, str] | None = None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +102,17 @@ def _causes(accounts: Iterable[int]) -> dict[int, tuple[Cause, ...]]:
         counted[account][cause.tag or cause.fix.message] = known, before + n
     return {
         account: tuple(
-            Cause(n, cause.fix, cause.tag) for cause, n in sorted(causes.values(), key=lambda counted_cause: -counted_cause[1])
+            replace(cause, findings=n) for cause, n in sorted(causes.values(), key=lambda counted_cause: -counted_cause[1])
         )
         for account, causes in counted.items()
     }
 
 
 def _cause(steps: tuple[Step, ...]) -> Cause:
-    """The first step that can be helped: a value that names nobody, before a tag that is not there."""
+    """The first step that can be helped: a hand, then a value that names nobody, before a tag that is not there."""
     for step in steps:
+        if step.why.message in HANDS:
+            return Cause(0, Text(HANDS[step.why.message]), by_hand=True)
         if step.why.message == rules.UNKNOWN:
             return Cause(0, Text(ADD_ALIAS, step.why.params), _tag(step.why.params))
         if step.why.message == rules.AMBIGUOUS:

@@ -137,7 +137,8 @@ def _happened(moment: Moment) -> str:
         for key, value in moment.after.items()
         if key in ("status", "presence", "severity", "team", "assignee", "due_at") and moment.before
     ]
-    parts = [moment.kind, *changed, moment.reason, gettext("scan %(scan)s") % {"scan": moment.scan} if moment.scan else ""]
+    said = " ".join(moment.comment.split())
+    parts = [moment.kind, *changed, said, moment.reason, gettext("scan %(scan)s") % {"scan": moment.scan} if moment.scan else ""]
     return " · ".join([*filter(None, parts), moment.who.name or moment.who.kind])
 
 
