@@ -20,6 +20,7 @@ from triage.domain.access import Right
 from triage.domain.acts import planning
 from triage.domain.errors import Invalid, NotFound, TriageError
 from triage.domain.search import QueryError
+from triage.domain.sets import chunks
 from triage.models import Act, ActItem, Status, Team, User, Verification
 from triage.web.filters import link
 from triage.web.middleware import status_code
@@ -42,6 +43,7 @@ MOST_TICKETS = 1_000
 MOST_PEOPLE = 200
 TYPED_ABOVE = 500  # findings: the number has to be typed
 SHOWN = 200
+LINES_AT_ONCE = 2_000
 MOVES = tuple(dict.fromkeys(to for edges in lifecycle.BY_PEOPLE.values() for to in edges))
 
 
@@ -226,10 +228,11 @@ def act_list(request: PageRequest) -> HttpResponse:
 def act_page(request: PageRequest, number: int) -> HttpResponse:
     """How far it is, and what became of each finding."""
     act = _mine(request, number)
-    items = ActItem.objects.filter(act=act).select_related("finding__check_ref", "finding__asset")
+    items = ActItem.objects.filter(act=act).select_related("finding__check_ref", "finding__asset").order_by("done", "pk")[:SHOWN]
+    why = acts.reasons(items)
     shown = {
         "act": act, "at": now(), "who": queries.who({act.actor})[act.actor], "words": words(act),
-        "items": items.order_by("done", "pk")[:SHOWN], "more": max(act.total - SHOWN, 0),
+        "items": [(item, why.get(item.pk)) for item in items], "more": max(act.total - SHOWN, 0),
         "percent": round(100 * (act.done + act.skipped) / act.total) if act.total else 100,
         "may_undo": acts.can_undo(act, actor=request.actor, at=now()), "meant": link(act.query) if act.query else "",
     }  # fmt: skip
@@ -247,11 +250,13 @@ def act_csv(request: PageRequest, number: int) -> HttpResponseBase:
 
     def lines() -> Any:
         yield writer.writerow(["finding", "check", "asset", "done", "why"])
-        for item in items.iterator(chunk_size=2_000):
-            why = gettext(item.why["message"]) % item.why["params"] if item.why else ""
-            done = "" if item.done is None else "yes" if item.done else "no"
-            cells = [str(item.finding), item.finding.check_ref.key, item.finding.asset.uid, done, why]
-            yield writer.writerow([f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t")) else cell for cell in cells])
+        for part in chunks(items.iterator(chunk_size=LINES_AT_ONCE), LINES_AT_ONCE):
+            left = acts.reasons(part)
+            for item in part:
+                why = gettext(left[item.pk].message) % left[item.pk].params if item.pk in left else ""
+                done = "" if item.done is None else "yes" if item.done else "no"
+                cells = [str(item.finding), item.finding.check_ref.key, item.finding.asset.uid, done, why]
+                yield writer.writerow([f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t")) else cell for cell in cells])
 
     answer = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="{act}.csv"'

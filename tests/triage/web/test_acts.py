@@ -56,6 +56,9 @@ def test_what_somebody_changed_meanwhile_is_left_and_said(client, triager, rows)
     assert "1 was left as it is." in page
     table = client.get(f"/acts/{Act.objects.get().pk}").content.decode()
     assert "It was changed since you looked at it" in table
+    assert "(severity, the service)" in table
+    french = client.get(f"/acts/{Act.objects.get().pk}", headers={"Accept-Language": "fr"}).content.decode()
+    assert "(gravité, le service)" in french
     sheet = b"".join(client.get(f"/acts/{Act.objects.get().pk}/csv").streaming_content).decode()
     assert sheet.count("\n") == 4
     assert 'no,"It was changed' in sheet

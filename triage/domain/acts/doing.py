@@ -10,6 +10,7 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain import lifecycle, queries, search
 from triage.domain.access import Actor, Right, of_user
+from triage.domain.acts.reasons import CHANGED
 from triage.domain.acts.verbs import Doing, Verb, demand_reason, kept, prepared, standing
 from triage.domain.audit import recording
 from triage.domain.errors import Invalid, NotAllowed
@@ -24,7 +25,6 @@ State = Act.State
 AT_ONCE = 500  # so many are done while the person waits
 CHUNK = 5_000
 LEASE = timedelta(minutes=5)
-CHANGED = _("It was changed since you looked at it (%(what)s).")
 ITEMS = """
 INSERT INTO triage_actitem (act_id, finding_id, seen, before)
 SELECT %s, id, seen, '{}' FROM unnest(%s::bigint[], %s::int[]) AS f(id, seen) ORDER BY id ON CONFLICT DO NOTHING
@@ -118,19 +118,20 @@ def _chunk(act: Act, actor: Actor | None, at: datetime) -> int:
             return 0
         rows = list(Finding.objects.select_for_update().filter(pk__in=items).order_by("pk"))
         doing = prepared(act.verb, act.params)
-        fit = []
+        fit, changed = [], []
         for row in rows:
             item = items[row.pk]
             why = Text(NOBODY_ASKS) if actor is None else doing.refusal(standing(row), actor)
             if item.seen is not None and item.seen != row.version:
-                item.why = {"changed": True}
+                changed.append(item)
             elif why is not None:
                 item.why = {"message": why.message, "params": dict(why.params)}
             else:
                 item.before = kept(row, doing.keeps)
                 fit.append(row)
+        explain_changes(changed)
+        for item in items.values():
             item.done = item.why is None
-        explain_changes([item for item in items.values() if item.why == {"changed": True}])
         if fit:
             doing.write(fit, at)
         conclude(act, list(items.values()), [row.pk for row in fit])
@@ -151,14 +152,12 @@ def conclude(act: Act, items: list[ActItem], changed: list[int]) -> None:
 
 
 def explain_changes(items: Iterable[ActItem]) -> None:
-    """Say of each what was done to it since: the last event of its sequence."""
+    """Say of each what was done to it since, and by whom: the last event of its sequence."""
     wanted = {item.finding_id: item for item in items}
     last = Event.objects.filter(subject="finding", subject_id__in=wanted).order_by("subject_id", "-seq").distinct("subject_id")
-    for event in last:
-        wanted[event.subject_id].why = {"message": CHANGED, "params": {"what": f"{event.kind}, {event.actor}"}}
-    for item in wanted.values():
-        if item.why == {"changed": True}:
-            item.why = {"message": CHANGED, "params": {"what": "–"}}
+    done = {event.subject_id: {"what": event.kind, "who": event.actor} for event in last}
+    for number, item in wanted.items():
+        item.why = {"message": CHANGED, "params": done.get(number, {})}
 
 
 def one(

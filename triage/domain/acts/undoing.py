@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_noop as _
 
@@ -45,9 +45,9 @@ def undo(*, act: int, actor: Actor, at: datetime) -> Act:
             write_items(back, dict(undone.values_list("finding", "after")))
             while _chunk(back, found, actor, at):
                 pass
+            Act.objects.filter(pk=back.pk).update(state=State.DONE, finished_at=at)
     except IntegrityError:  # two took it back at the same moment
         raise Invalid(_("This was taken back already, is older than a day, or changed nothing.")) from None
-    Act.objects.filter(pk=back.pk).update(state=State.DONE, finished_at=at)
     back.refresh_from_db()
     return back
 
@@ -59,19 +59,20 @@ def _chunk(back: Act, act: Act, actor: Actor, at: datetime) -> int:
     before = dict(ActItem.objects.filter(act=act, finding__in=items).values_list("finding", "before"))
     right = right_of(act.verb)
     fit: list[tuple[Finding, dict[str, Any]]] = []
+    changed = []
     for row in Finding.objects.select_for_update().filter(pk__in=items).order_by("pk"):
         item = items[row.pk]
         if item.seen != row.version:
-            item.why = {"changed": True}
+            changed.append(item)
         elif not actor.may(right, team=row.team_id) and not actor.may(right, team=before[row.pk].get("team")):
             item.why = {"message": NO_RIGHT, "params": {}}
         else:
             fit.append((row, _read(before[row.pk])))
+    explain_changes(changed)
+    for item in items.values():
         item.done = item.why is None
-    explain_changes([item for item in items.values() if item.why == {"changed": True}])
-    with transaction.atomic():
-        put_back(fit, prepared(act.verb, act.params).keeps, at)
-        conclude(back, list(items.values()), [row.pk for row, _before in fit])
+    put_back(fit, prepared(act.verb, act.params).keeps, at)
+    conclude(back, list(items.values()), [row.pk for row, _before in fit])
     return len(items)
 
 

@@ -14,7 +14,6 @@ from triage.domain.access import Right
 from triage.domain.search import QueryError
 from triage.management.base import USAGE, TriageCommand
 from triage.models import Act, ActItem
-from triage.ports import Text
 
 SHOWN = 20
 
@@ -104,9 +103,10 @@ class Command(TriageCommand):
             + gettext("%(done)s changed, %(skipped)s left as they are") % {"done": act.done, "skipped": act.skipped}
         )
         if options["verb"] != "list":
-            for item in ActItem.objects.filter(act=act, done=False).select_related("finding")[:SHOWN]:
-                why = item.why or {"message": "–", "params": {}}
-                self.say(f"  – {item.finding}: {self.render(Text(why['message'], why['params']))}")
+            left = ActItem.objects.filter(act=act, done=False).select_related("finding")[:SHOWN]
+            why = acts.reasons(left)
+            for item in left:
+                self.say(f"  – {item.finding}: {self.render(why[item.pk])}")
 
 
 def described(act: Act) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_what_changed_since_it_was_looked_at_is_left_alone_and_said():
     assert (act.done, act.skipped) == (1, 1)
     why = ActItem.objects.get(done=False).why
     assert "since you looked" in why["message"]
-    assert "worker" in why["params"]["what"]
+    assert "worker" in why["params"]["who"]
 
 
 @pytest.mark.parametrize(
