@@ -281,6 +281,24 @@ def test_another_tools_run_says_nothing_of_it(scanner, clock):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("other", [{"category": "nightly"}, {"branch": "next"}])
+def test_a_run_of_another_category_or_branch_says_nothing_of_it(scanner, clock, other):
+    taken(code(("B602", "app.py")), clock)
+    connected("nightly", "command", command="bandit", repository="shop", every="weekly")
+    report = json.loads(code(("B101", "test.py")))
+    if "category" in other:
+        report["runs"][0]["automationDetails"] = {"id": "nightly/1"}
+    else:
+        report["runs"][0]["versionControlProvenance"] = [{"repositoryUri": "shop", "branch": "next"}]
+    scanner.write_bytes(json.dumps(report).encode())
+    found = Finding.objects.get()
+    asked = verification.request(finding=found.pk, trigger=Verification.Trigger.PERSON, actor=TRIAGER, at=clock())
+    assert verification.run(verification=asked.pk, clock=clock).outcome == "cannot"
+    found.refresh_from_db()
+    assert found.status == "open"
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_command_that_hangs_is_ended_with_its_children(settings, inbox, clock, tmp_path):
     mark = tmp_path / "child"
     settings.SCAN_COMMANDS = {"slow": {"argv": ["/bin/sh", "-c", f"(sleep 3; touch {mark}) & sleep 30"], "seconds": 0.5}}

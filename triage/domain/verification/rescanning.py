@@ -56,10 +56,15 @@ def _judged(finding: Finding, scans: Sequence[Scan], brought: dict[int, SourceRe
             else Text("%(said)s", {"said": str(failed)})
         )
         return Judgement(Outcome.ERROR, Text(NOT_RUN, {"said": str(problem)}))
-    wanted = finding.check_ref.scanner
-    scope = ScanScope.objects.filter(scan__in=scans, scanner=wanted, account=finding.account_id).select_related("scan").first()
     now = Finding.objects.get(pk=finding.pk)
-    if scope is None or not scope.complete:
+    # of its own stream: another category or branch of the same tool neither reports it nor says that it is gone
+    scope = (
+        ScanScope.objects.filter(scan__in=scans, stream__places__finding=finding, complete=True)
+        .select_related("scan")
+        .order_by("-at", "-pk")
+        .first()
+    )
+    if scope is None:
         return Judgement(Outcome.CANNOT, Text(NOT_COVERED, {"scan": str(scans[0])}))
     scan = scope.scan
     proof = (_exchange(finding, scan, brought[scan.pk], at),)
