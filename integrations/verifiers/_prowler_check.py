@@ -325,7 +325,7 @@ class Log(logging.Handler):
         def told(*given: Any, **named: Any) -> Any:
             try:
                 return call(*given, **named)
-            except Exception as error:
+            except Exception as error:  # whatever it is, it goes on: only noted here
                 self.crashed(call, error)
                 raise
 
@@ -493,7 +493,7 @@ def recorded_calls() -> list[dict[str, Any]]:
         answer: Any = {}
         try:
             answer = make(self, operation, given)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it goes on: only noted here
             answer = getattr(error, "response", {})
             code = answer.get("Error", {}).get("Code") or type(error).__name__
             said = str(error)[:LENGTH]

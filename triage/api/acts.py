@@ -19,14 +19,14 @@ from triage.api.permissions import Need
 from triage.api.problems import invalid_field, queries_pointed
 from triage.api.requests import TokenRequest
 from triage.api.texts import said
-from triage.api.views import ApiView, parameters
+from triage.api.views import ApiView, fields, parameters
 from triage.domain import acts
 from triage.domain.access import Right
 from triage.domain.rows import written
 from triage.models import Act
 from triage.ports import Text
 
-FIELDS = ("verb", "query", "team", "to", "reason", "dry_run")
+TEXTS = ("verb", "query", "team", "to", "reason")
 
 
 class Acts(ApiView):
@@ -88,15 +88,10 @@ def _mine(request: TokenRequest, number: int) -> Act:
 
 
 def _wanted(request: TokenRequest) -> dict[str, Any]:
-    body = request.data
-    if not isinstance(body, dict):
-        raise invalid_field("", Text(_("The body has to be a JSON object.")))
-    for name in body:
-        if name not in FIELDS:
-            raise invalid_field(str(name)[:80], Text(_("There is no field “%(name)s” here."), {"name": str(name)[:80]}))
-    for name in ("verb", "query", "team", "to", "reason"):
-        if not isinstance(body.get(name, ""), str):
-            raise invalid_field(name, Text(_("“%(name)s” has to be a text."), {"name": name}))
+    body = fields(request, (*TEXTS, "dry_run"), texts=TEXTS)
+    dry_run = body.get("dry_run", False)
+    if type(dry_run) is not bool:  # "false" is a text, and would be true
+        raise invalid_field("dry_run", Text(_("“%(name)s” has to be true or false."), {"name": "dry_run"}))
     if not body.get("query", "").strip():
         raise invalid_field("query", Text(_("Say which findings: a query, or their numbers.")))
     params = {name: body[name] for name in ("team", "to") if body.get(name)}
@@ -105,7 +100,7 @@ def _wanted(request: TokenRequest) -> dict[str, Any]:
         "params": params,
         "query": body["query"],
         "reason": body.get("reason", ""),
-        "dry_run": bool(body.get("dry_run")),
+        "dry_run": dry_run,
     }
 
 

@@ -21,7 +21,7 @@ from triage.api.permissions import Need
 from triage.api.problems import invalid_field, queries_pointed
 from triage.api.requests import TokenRequest
 from triage.api.texts import said
-from triage.api.views import ApiView, parameters
+from triage.api.views import ApiView, fields, parameters
 from triage.domain import bundles, ledger, proofs
 from triage.domain.access import Right
 from triage.domain.rows import written
@@ -30,6 +30,7 @@ from triage.ports import Text
 
 TEXTS = ("since", "until", "query", "framework", "seed", "head")
 LARGEST_SAMPLE = 999_999
+EARLIEST, LATEST = 1900, 2200  # years of a period
 NOT_DONE = (Bundle.State.WAITING, Bundle.State.RUNNING)
 
 
@@ -76,10 +77,10 @@ class Bundles(ApiView):
         since, until = (_day(wanted, name, zone) for name in ("since", "until"))
 
         def act() -> idempotency.Answer:
-            period = bundles.Wanted(since, until + timedelta(days=1), wanted["query"][:2000], wanted["framework"][:120])
+            period = bundles.Wanted(since, until + timedelta(days=1), wanted["query"], wanted["framework"])
             with queries_pointed():
                 row = bundles.order(
-                    wanted=period, sample=wanted["sample"], seed=wanted["seed"], head=wanted["head"][:4000],
+                    wanted=period, sample=wanted["sample"], seed=wanted["seed"], head=wanted["head"],
                     language=get_language() or "en", actor=request.caller, at=at,
                 )  # fmt: skip
             transaction.on_commit(lambda: async_task("triage.tasks.make_bundle", row.pk), robust=True)
@@ -143,15 +144,7 @@ def one(row: Bundle, request: TokenRequest) -> dict[str, Any]:
 
 
 def _body(request: TokenRequest) -> dict[str, Any]:
-    body = request.data
-    if not isinstance(body, dict):
-        raise invalid_field("", Text(_("The body has to be a JSON object.")))
-    for name in body:
-        if name not in (*TEXTS, "sample"):
-            raise invalid_field(str(name)[:80], Text(_("There is no field “%(name)s” here."), {"name": str(name)[:80]}))
-    for name in TEXTS:
-        if not isinstance(body.get(name, ""), str):
-            raise invalid_field(name, Text(_("“%(name)s” has to be a text."), {"name": name}))
+    body = fields(request, (*TEXTS, "sample"), texts=TEXTS)
     sample = body.get("sample", bundles.SAMPLE)
     if type(sample) is not int or not 0 <= sample <= LARGEST_SAMPLE:
         raise invalid_field("sample", Text(_("“%(text)s” is no number of findings."), {"text": str(sample)[:20]}))
@@ -161,6 +154,9 @@ def _body(request: TokenRequest) -> dict[str, Any]:
 def _day(wanted: dict[str, Any], name: str, zone: tzinfo) -> datetime:
     """Its first moment where the token's person is."""
     try:
-        return datetime.combine(datetime.strptime(wanted[name], "%Y-%m-%d").date(), time.min, zone)  # noqa: DTZ007 - the zone follows
+        day = datetime.strptime(wanted[name], "%Y-%m-%d").date()  # noqa: DTZ007 - the zone follows
     except ValueError:
-        raise invalid_field(name, Text(_("“%(text)s” is no day. Write it as 2026-03-31."), {"text": wanted[name][:40]})) from None
+        day = None
+    if day is None or not EARLIEST <= day.year < LATEST:
+        raise invalid_field(name, Text(_("“%(text)s” is no day. Write it as 2026-03-31."), {"text": wanted[name][:40]}))
+    return datetime.combine(day, time.min, zone)

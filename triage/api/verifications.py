@@ -15,10 +15,10 @@ from rest_framework.response import Response
 from triage.api import idempotency, schema
 from triage.api.findings import zone_of
 from triage.api.permissions import Need
-from triage.api.problems import Problem, invalid_field, queries_pointed
+from triage.api.problems import invalid_field, queries_pointed
 from triage.api.requests import TokenRequest
 from triage.api.texts import said
-from triage.api.views import ApiView, parameters
+from triage.api.views import ApiView, fields, parameters
 from triage.domain import queries, verification
 from triage.domain.access import Right
 from triage.domain.rows import written
@@ -131,13 +131,7 @@ class Cancellation(ApiView):
 
 def _wanted(request: TokenRequest) -> dict[str, Any]:
     """The body's fields. Raises Problem."""
-    body = request.data
-    if not isinstance(body, dict):
-        raise Problem("invalid", Text(_("The body has to be a JSON object: {“query”: “…”}.")))
-    for name in body:
-        if name not in FIELDS:
-            known = {"name": str(name)[:80], "names": ", ".join(FIELDS)}
-            raise invalid_field(str(name)[:80], Text(_("There is no field “%(name)s” here. There are: %(names)s."), known))
+    body = fields(request, FIELDS)
     query, limit = body.get("query"), body.get("limit")
     if not isinstance(query, str) or not query.strip() or "\0" in query:
         raise invalid_field("query", Text(_("Say which findings: a query, or their numbers.")))

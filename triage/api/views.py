@@ -77,6 +77,22 @@ def parameters(request: Request, allowed: Collection[str]) -> dict[str, str]:
     return {name: values[0] for name, values in request.query_params.lists()}
 
 
+def fields(request: Request, allowed: Collection[str], *, texts: Collection[str] = ()) -> dict[str, Any]:
+    """What the body says. Raises for a body that is no object, a name that is not known, and for one of `texts` that is none."""
+    body = request.data
+    if not isinstance(body, dict):
+        raise invalid_field("", Text(_("The body has to be a JSON object.")))
+    for name in body:
+        if name not in allowed:
+            known = {"name": str(name)[:80], "names": ", ".join(allowed)}
+            raise invalid_field(str(name)[:80], Text(_("There is no field “%(name)s” here. There are: %(names)s."), known))
+    for name in texts:
+        value = body.get(name, "")
+        if not isinstance(value, str) or "\0" in value:
+            raise invalid_field(name, Text(_("“%(name)s” has to be a text."), {"name": name}))
+    return body
+
+
 def page_size(said: dict[str, str]) -> int:
     """`limit`, from 1 to LARGEST_PAGE."""
     limit = said.get("limit", str(PAGE))

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 from django.db.models import Count
 from django.utils.translation import gettext_noop as _
@@ -177,14 +176,3 @@ def weeks(current: Asset, *, open_now: int, at: datetime) -> list[Week]:
 def _is_open(status: str, presence: str) -> bool:
     """As `Finding.is_open` is computed."""
     return status in TO_FIX and presence != Presence.GONE
-
-
-def described(row: Row) -> dict[str, Any]:
-    """As answers of the API and lines of the command line have it."""
-    asset_ = row.asset
-    return {
-        "id": asset_.pk, "uid": asset_.uid, "name": asset_.name, "type": asset_.type, "region": asset_.region,
-        "provider": asset_.account.provider, "account": asset_.account.uid, "environment": asset_.environment or None,
-        "team": asset_.team.slug if asset_.team else None,
-        "open": {level.name.lower(): n for level, n in row.open},
-    }  # fmt: skip

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet, Value
+from django.db.models import QuerySet
 
 from triage.domain import bell, queries, search
 from triage.domain.access import Actor, Right
 from triage.domain.exceptions import deciding
 from triage.domain.search import pages
-from triage.models import ExceptionState, Finding, Notification, RiskException, User
+from triage.models import ExceptionState, Notification, RiskException, User
 
 SHOWN = 10
-COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +50,6 @@ def of(user: User, *, actor: Actor, at: datetime) -> Desk:
         for name, query, order in wanted
     ]
     return Desk(piles, list(_approvals(actor).order_by("requested_at")[:SHOWN]), bell.mentions(user, limit=SHOWN))
-
-
-def waiting(user: User, *, actor: Actor) -> int:
-    """How much waits for this person by name: open findings, requests to decide, unread mentions. One statement, each at most COUNTED.
-
-    What waits for a whole team is not among it: that is rarely nothing, so it would tell nothing.
-    """
-    mine = Finding.objects.filter(assignee=user, is_open=True)
-    told = Notification.objects.filter(user=user, kind=Notification.Kind.MENTION, read_at=None)
-    capped = [rows.order_by().values(n=Value(1))[:COUNTED] for rows in (mine, _approvals(actor), told)]
-    return capped[0].union(*capped[1:], all=True).count()
 
 
 def _approvals(actor: Actor) -> QuerySet[RiskException]:

@@ -109,8 +109,8 @@ def overview(*, actor: Actor, at: datetime) -> Overview:
     running = Finding.objects.filter(is_open=True, paused_at=None)
     until = within_working_days(WORKING_DAYS, at)
     counted = _counters()
-    open_now = sum(n for (_team, _severity, status), n in counted.items() if status in TO_FIX)
     mine = {key: n for key, n in counted.items() if key[2] in TO_FIX}
+    open_now = sum(mine.values())
     return Overview(
         overdue=_figure(running.filter(due_at__lt=at), "is:open is:overdue"),
         due=_figure(

@@ -62,7 +62,7 @@ def _ordered(request: PageRequest) -> Bundle:
     head = attachment(request, "head") or b""
     to = end_of(said["until"]) + timedelta(microseconds=1)
     return bundles.order(
-        wanted=bundles.Wanted(beginning_of(said["since"]), to, said["query"][:2000], said["framework"][:120]),
-        sample=int(sample), seed=said["seed"], head=head.decode("utf-8", "replace")[:4000], language=request.LANGUAGE_CODE,
+        wanted=bundles.Wanted(beginning_of(said["since"]), to, said["query"], said["framework"]),
+        sample=int(sample), seed=said["seed"], head=head.decode("utf-8", "replace"), language=request.LANGUAGE_CODE,
         actor=request.actor, at=now(),
     )  # fmt: skip

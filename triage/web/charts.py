@@ -17,7 +17,6 @@ class Bar:
     y: float
     width: float
     height: float
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,9 @@ class Burndown:
 
 def burndown(weeks: Sequence[Week]) -> Burndown:
     """Bars of what was opened and closed in each week, and a line of what was left at its end."""
-    step = _step(max([1, *(max(week.opened, week.closed, week.left) for week in weeks)]))
-    top = step * -(-max([1, *(max(week.opened, week.closed, week.left) for week in weeks)]) // step)
+    highest = max([1, *(max(week.opened, week.closed, week.left) for week in weeks)])
+    step = _step(highest)
+    top = step * -(-highest // step)
     inner, room = HEIGHT - TOP - BOTTOM, (WIDTH - LEFT - 8) / max(len(weeks), 1)
     thick = min(room * 0.3, 16)
 
@@ -46,7 +46,7 @@ def burndown(weeks: Sequence[Week]) -> Burndown:
         return round(TOP + inner * (1 - n / top), 1)
 
     def bar(x: float, n: int) -> Bar:
-        return Bar(round(x, 1), y(n), round(thick, 1), round(HEIGHT - BOTTOM - y(n), 1), n)
+        return Bar(round(x, 1), y(n), round(thick, 1), round(HEIGHT - BOTTOM - y(n), 1))
 
     middles = [LEFT + room * (place + 0.5) for place in range(len(weeks))]
     dots = [(round(x, 1), y(week.left)) for x, week in zip(middles, weeks, strict=True)]

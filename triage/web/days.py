@@ -7,6 +7,8 @@ from django.utils.translation import gettext_noop as _
 
 from triage.domain.errors import Invalid
 
+EARLIEST, LATEST = 1900, 2200  # years that a form means
+
 
 def beginning_of(day: str) -> datetime:
     """The beginning of a day in the person's time zone. Raises Invalid."""
@@ -16,6 +18,9 @@ def beginning_of(day: str) -> datetime:
 def end_of(day: str) -> datetime:
     """The end of a day in the person's time zone. Raises Invalid."""
     try:
-        return make_aware(datetime.combine(date.fromisoformat(day), time.max))
+        found = date.fromisoformat(day)
     except ValueError:
-        raise Invalid(_("“%(day)s” is no day. Choose one in the calendar."), day=day[:40]) from None
+        found = None
+    if found is None or not EARLIEST <= found.year < LATEST:
+        raise Invalid(_("“%(day)s” is no day. Choose one in the calendar."), day=day[:40])
+    return make_aware(datetime.combine(found, time.max))

@@ -47,7 +47,7 @@ def design(request: PageRequest) -> HttpResponse:
         "tones": TONES, "grounds": GROUNDS, "inks": INKS, "sizes": SIZES, "severities": sorted(Severity, reverse=True),
         "statuses": Status.values,
         "presences": Presence.values, "environments": [value for value in Environment.values if value], "clocks": clocks, "at": at,
-        "team": SimpleNamespace(name="Orders", slug="orders", archived_at=None), "burndown": burndown(weeks),
+        "team": SimpleNamespace(name="Orders", slug="orders", archived_at=None), "burndown": burndown(weeks), "weeks": weeks,
         "kept": attainment([Kept(Severity.CRITICAL, 3, 7), Kept(Severity.HIGH, 18, 2), Kept(Severity.MEDIUM, 40, 0)]),
     }  # fmt: skip
     return render(request, "triage/design.html", shown)

@@ -32,6 +32,11 @@ def link(text: str, **params: str) -> str:
     return f"{reverse('queue')}?{urlencode({'q': text, **{name: value for name, value in params.items() if value}})}"
 
 
+def load_links(slug: str) -> list[str]:
+    """What a team has to fix, what is grave of it, and what is overdue. `slug`: “none” for nobody."""
+    return [link(f"is:open team:{slug}{more}") for more in ("", " severity>=high", " is:overdue")]
+
+
 def open_of(**values: str) -> str:
     """The address of the queue with what is to be fixed and has these values."""
     query = parse(DEFAULT)

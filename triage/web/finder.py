@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
@@ -12,7 +12,7 @@ from triage.domain import finder
 from triage.domain.access import Right
 from triage.domain.finder import Found
 from triage.domain.search.fields import folded
-from triage.web.filters import link, open_of
+from triage.web.filters import link
 from triage.web.places import places
 from triage.web.queue import VIEWS
 from triage.web.requests import PageRequest, needs
@@ -50,21 +50,13 @@ def _row(found: Found) -> dict[str, Any]:
         case "exception":
             said = ("shield-off", of, "", reverse("exception", args=[of.pk]), gettext("Exception"))
         case "team":
-            said = ("users-round", of, "", _page("owner-team", of.slug) or open_of(team=of.slug), gettext("Team"))
+            said = ("users-round", of, "", reverse("owner-team", args=[of.slug]), gettext("Team"))
         case "account":
-            said = ("layers", of, of.uid, _page("account", of.pk) or open_of(account=of.uid), gettext("Account"))
+            said = ("layers", of, of.uid, reverse("account", args=[of.pk]), gettext("Account"))
         case "check":
             said = ("list-checks", of, of.key, reverse("check", args=[of.pk]), gettext("Check"))
         case _:
-            said = ("box", of.name or of.uid, str(of.account), _page("asset", of.pk) or open_of(asset=of.uid), gettext("Asset"))
+            said = ("box", of.name or of.uid, str(of.account), reverse("asset", args=[of.pk]), gettext("Asset"))
     icon, label, note, href, kind = said
     language = {"finding": lambda: of.check_ref.language, "check": lambda: of.language}.get(found.kind, str)()
     return {"icon": icon, "label": str(label), "note": note, "href": href, "kind": kind, "lang": language}
-
-
-def _page(name: str, key: object) -> str:
-    """The address, '' where this version has no such page."""
-    try:
-        return reverse(name, args=[key])
-    except NoReverseMatch:
-        return ""

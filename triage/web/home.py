@@ -14,7 +14,7 @@ from triage.domain import overview, tokens
 from triage.domain.access import Right
 from triage.models import Scan
 from triage.web.charts import attainment, burndown
-from triage.web.filters import link
+from triage.web.filters import link, load_links
 from triage.web.requests import PageRequest, needs, nudge
 
 DAYS = 90  # that a token of the first page lasts
@@ -36,13 +36,7 @@ def home(request: PageRequest) -> HttpResponse:
     shown = {
         "at": at, "found": found, "figures": [(figure, icon, tone, link(figure.query)) for figure, icon, tone in figures],
         "burndown": burndown(found.weeks), "kept": attainment(found.kept), "regressed": link("is:open is:regressed"),
-        "loads": [
-            (
-                load,
-                [link(f"is:open team:{load.team.slug if load.team else 'none'}{more}") for more in ("", " severity>=high", " is:overdue")],
-            )
-            for load in found.loads
-        ],
+        "loads": [(load, load_links(load.team.slug if load.team else "none")) for load in found.loads],
         "steps": None if steps.done or request.COOKIES.get(HIDDEN) else steps,
     }  # fmt: skip
     return render(request, "triage/home/overview.html", shown)

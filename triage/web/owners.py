@@ -27,7 +27,7 @@ from triage.domain.search import pages
 from triage.domain.search.tree import Clause, Operator, Query, Value, both
 from triage.models import Account, Asset, OwnerRule, Severity, Team
 from triage.templatetags.triage import number, said
-from triage.web.filters import link, open_of
+from triage.web.filters import link, load_links, open_of
 from triage.web.middleware import status_code
 from triage.web.requests import PageRequest, back_to, needs, nudge
 
@@ -57,17 +57,12 @@ def owner_list(request: PageRequest) -> HttpResponse:
         rows.append(
             {
                 "load": load,
-                "links": _links(f"team:{load.team.slug if load.team else 'none'}"),
+                "links": load_links(load.team.slug if load.team else "none"),
                 "record": records.get(key, teams.Record()),
                 "members": members.get(key),
             }
         )
     return render(request, "triage/owners/list.html", {"rows": rows, "idle": idle, "at": at, "days": teams.PERIOD.days})
-
-
-def _links(whose: str) -> list[str]:
-    """What there is to fix, what is grave of it, and what is overdue."""
-    return [link(f"is:open {whose}{more}") for more in ("", " severity>=high", " is:overdue")]
 
 
 @require_safe
@@ -91,7 +86,7 @@ def owner_team(request: PageRequest, slug: str) -> HttpResponse:
         "members": team.members.order_by("part", "name", "email"), "record": teams.records(actor=actor, at=at).get(team.pk),
         "days": teams.PERIOD.days, "findings": findings, "queue": link(query, order={"": "due", "risk": "", "age": "newest"}[by]),
         "orders": [(label, f"?by={name}" if name else "?", name == by) for name, label in ORDERS.items()],
-        "links": _links(f"team:{slug}"), "contact": teams.contact(team, actor=actor),
+        "links": load_links(slug), "contact": teams.contact(team, actor=actor),
         "levels": [(level, n, link(f"{query} severity:{level.name.lower()}")) for level, n in levels],
         "rules": rule_drafts.leading_to(team), "holdings": teams.holdings(team, actor=actor),
         "assets": reverse("assets") + "?" + urlencode({"q": f"team:{slug}", "all": 1}),

@@ -1,6 +1,6 @@
 """People: who may come in, with which roles; a link that signs in once."""
 
-from collections.abc import Callable
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -52,32 +52,32 @@ def person_do(request: PageRequest, number: int) -> HttpResponse:
     if "link" in request.POST:
         return _page(request, came=user, link=_link(request, user))
     try:
-        messages.success(request, _done(request, user)())
+        messages.success(request, _done(request, user))
     except TriageError as error:
         messages.error(request, gettext(error.text.message) % error.text.params)
     return redirect("people")
 
 
-def _done(request: PageRequest, user: User) -> Callable[[], str]:
-    """What the form asks for, ready to be done. Raises Invalid, NotFound."""
-    by = {"actor": request.actor, "at": now()}
+def _done(request: PageRequest, user: User) -> str:
+    """Do what the form asks for; what to say of it. Raises Invalid, NotFound."""
+    by: dict[str, Any] = {"actor": request.actor, "at": now()}
     if "give" in request.POST:
         role = _role(request)
         if role is None:
             raise Invalid(_("Say which role."))
-        access.give(user=user, role=role[0], team=role[1], **by)  # type: ignore[arg-type]  # as the two are named
-        return lambda: gettext("%(person)s has the role.") % {"person": user}
+        access.give(user=user, role=role[0], team=role[1], **by)
+        return gettext("%(person)s has the role.") % {"person": user}
     if "take" in request.POST:
         name, _colon, slug = request.POST["take"].partition(":")
         if user == request.user and name == Role.ADMINISTRATOR:
             raise Invalid(_("Nobody takes this role from himself: another administrator does."))
-        access.take(user=user, role=name, team=team_named(slug) if slug else None, **by)  # type: ignore[arg-type]
-        return lambda: gettext("%(person)s has the role no more.") % {"person": user}
+        access.take(user=user, role=name, team=team_named(slug) if slug else None, **by)
+        return gettext("%(person)s has the role no more.") % {"person": user}
     if user == request.user:
         raise Invalid(_("Nobody keeps himself out: another administrator does."))
-    users.let_in(user=user, yes="let-in" in request.POST, **by)  # type: ignore[arg-type]
+    users.let_in(user=user, yes="let-in" in request.POST, **by)
     said = _("%(person)s may come in.") if user.is_active else _("%(person)s is kept out.")
-    return lambda: gettext(said) % {"person": user}
+    return gettext(said) % {"person": user}
 
 
 def _role(request: PageRequest) -> tuple[str, Team | None] | None:

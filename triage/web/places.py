@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from triage.domain.access import Actor, Right
@@ -58,13 +58,9 @@ def places(request: HttpRequest) -> dict[str, Any]:
         return {}
     actor: Actor = request.actor  # type: ignore[attr-defined]  # Preferences puts it there
     at = request.resolver_match.url_name
-    shown = []
-    for place in PLACES:
-        if not actor.may(place.right):
-            continue
-        try:
-            href = reverse(place.name)
-        except NoReverseMatch:  # a page that this version does not have
-            continue
-        shown.append({"place": place, "href": href, "here": at == place.name or at in place.pages})
+    shown = [
+        {"place": place, "href": reverse(place.name), "here": at == place.name or at in place.pages}
+        for place in PLACES
+        if actor.may(place.right)
+    ]
     return {"places": shown}

@@ -54,6 +54,7 @@ def test_it_is_asked_for_once_done_and_taken_back(writer, rows, nudges, django_c
         ({"verb": "sing", "query": "is:open"}, 400), ({"verb": "assign", "team": "nowhere", "query": "is:open"}, 404),
         ({"verb": "acknowledge", "query": "is:("}, 400), ({"verb": "acknowledge"}, 400), ({"verb": "move", "to": "verified", "query": "is:open"}, 403),
         ({"verb": "acknowledge", "query": "is:open", "colour": "red"}, 400), ({"verb": 1, "query": "is:open"}, 400),
+        ({"verb": "acknowledge", "query": "is:open", "dry_run": "false"}, 400), ({"verb": "acknowledge", "query": "is:\0"}, 400),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_a_problem(writer, rows, body, code):

@@ -72,6 +72,7 @@ def test_the_period_is_of_whole_days_where_the_person_is(auditor):
     [
         ({"since": "soon"}, "#/since"), ({"until": None}, "#/until"), ({"sample": "many"}, "#/sample"),
         ({"query": "severity:bad"}, "#/query"), ({"from": "x"}, "#/from"),
+        ({"until": "9999-12-31"}, "#/until"), ({"since": "0001-01-01"}, "#/since"), ({"query": "a " * 1_001}, "#/query"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_an_order_is_pointed_at(auditor, body, pointer):

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
 from tests.factories import Clock, buckets, change, finding, person, team
-from triage.domain import acts, bell, comments, desk, users, verification
+from triage.domain import acts, bell, comments, users, verification
 from triage.domain.access import of_machine, of_user
 from triage.domain.errors import Invalid, NotFound
 from triage.domain.exceptions import deciding
@@ -271,22 +271,6 @@ def test_my_work_costs_the_same_however_much_waits(client, contributor, web, car
     client.get("/me")
     with django_assert_num_queries(10):
         client.get("/me")
-
-
-def test_what_waits_for_me_by_name_is_counted_in_one_statement(contributor, row, carl, django_assert_num_queries):
-    finding(bucket="of-the-team", owner=row.team)
-    change(row, assignee=contributor)
-    change(finding(bucket="done", owner=row.team), assignee=contributor, status="verified", grade="proof")
-    comments.say(finding=row.pk, text="@cleo", actor=of_user(carl, door="page"), at=now())
-    ask(
-        kind="accepted", about=About(finding=row.pk), reason="needed until March", until=now() + timedelta(days=9),
-        actor=of_user(contributor, door="page"), at=now(),
-    )  # fmt: skip
-    boss = person("boss@example.com", "senior_approver")
-    for who, number in ((contributor, 2), (boss, 1), (carl, 0)):
-        actor = of_user(who, door="page")
-        with django_assert_num_queries(1):
-            assert desk.waiting(who, actor=actor) == number
 
 
 def test_what_i_may_decide_waits_for_me_and_i_hear_what_was_decided(client, contributor, row):

@@ -88,7 +88,7 @@ def export(
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise Invalid(_("%(path)s cannot be written: %(error)s."), path=str(path), error=error.strerror or str(error)) from None
-    except BaseException:
+    except BaseException:  # an interruption, too, leaves no draft behind; it goes on
         draft.unlink(missing_ok=True)
         raise
     told = {

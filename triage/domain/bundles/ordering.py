@@ -17,23 +17,28 @@ from triage.domain.access import Actor, Right
 from triage.domain.audit import recording
 from triage.domain.bundles.exporting import export
 from triage.domain.bundles.population import Wanted, controls_of_checks
-from triage.domain.errors import NotFound, TriageError
+from triage.domain.errors import Invalid, NotFound, TriageError
 from triage.models import Bundle, Role
 
 LEASE = timedelta(minutes=30)
 ATTEMPTS = 3
 SHOWN = 100
+LONGEST_SEED, LONGEST_HEAD = 100, 4_000
 State = Bundle.State
 
 
 def order(*, wanted: Wanted, sample: int, seed: str = "", head: str = "", language: str, actor: Actor, at: datetime) -> Bundle:
     """Note that a bundle is wanted; a worker makes it. Raises NotAllowed, Invalid, QueryError."""
     actor.demand(Right.AUDIT)
+    if len(seed) > LONGEST_SEED:
+        raise Invalid(_("The seed is longer than %(most)s characters."), most=LONGEST_SEED)
+    if len(head) > LONGEST_HEAD or "\0" in head:
+        raise Invalid(_("The head is a signed note of a few lines; this is something else."))
     search.q(search.parse(wanted.query), at=at)
     if wanted.framework:
         controls_of_checks(wanted.framework)
     return Bundle.objects.create(
-        since=wanted.since, to=wanted.to, query=wanted.query, framework=wanted.framework, sample=sample, seed=seed[:100], head=head,
+        since=wanted.since, to=wanted.to, query=wanted.query, framework=wanted.framework, sample=sample, seed=seed, head=head,
         language=language, actor=actor.name, door=actor.door, requested_at=at,
     )  # fmt: skip
 
