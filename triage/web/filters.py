@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urlencode
 
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
@@ -29,7 +30,13 @@ class Chip:
 
 def link(text: str, **params: str) -> str:
     """The address of the queue with this query, and those parameters that say something."""
-    return f"{reverse('queue')}?{urlencode({'q': text, **{name: value for name, value in params.items() if value}})}"
+    return f"{_queue(get_script_prefix())}?{urlencode({'q': text, **{name: value for name, value in params.items() if value}})}"
+
+
+@cache
+def _queue(prefix: str) -> str:  # noqa: ARG001 - of which the address is
+    """A page has some hundreds of links to it."""
+    return reverse("queue")
 
 
 def load_links(slug: str) -> list[str]:

@@ -58,7 +58,11 @@ def like(column: str, text: str, *, before: str = "", after: str = "") -> Q:
 def among(column: str, numbers: Iterable[int]) -> Q:
     """The column is one of these."""
     found = sorted(set(numbers))
-    return Q(**{f"{column}__in": found}) if len(found) <= INLINE else Q(Among(F(column), found))
+    if len(found) <= INLINE:
+        return Q(**{f"{column}__in": found})
+    return Q(
+        Among(F(column), "{" + ",".join(map(str, found)) + "}")
+    )  # a list of numbers is written one by one, which takes ten times as long
 
 
 def matches(column: str, term: Term, operator: Operator) -> Q:
@@ -122,7 +126,14 @@ def checks_with(query: str) -> list[int]:
 
 def assets_with(query: str, most: int) -> list[int] | None:
     """Indexed assets that have the words, or None when they are more than `most`."""
-    found = list(AssetSearch.objects.filter(words=search(query)).order_by().values_list("pk", flat=True)[: most + 1])
+    with connection.cursor() as cursor:
+        cursor.execute(  # one text: thousands of rows of one number each take longer to read than to find
+            "SELECT coalesce(string_agg(asset_id::text, ','), '') FROM (SELECT asset_id FROM triage_assetsearch"
+            " WHERE words @@ to_tsquery('simple', %s) LIMIT %s) found",
+            [query, most + 1],
+        )
+        (text,) = cursor.fetchone()
+    found = [int(number) for number in text.split(",")] if text else []
     return found if len(found) <= most else None
 
 
