@@ -19,6 +19,12 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-preview-close]")) closePreview();
 });
 
+// What is cut says the whole of itself to whoever points at it.
+document.addEventListener("pointerover", (event) => {
+  const cut = event.target.closest(".cut, .title");
+  if (cut && !cut.title && (cut.scrollWidth > cut.clientWidth || cut.scrollHeight > cut.clientHeight + 1)) cut.title = cut.textContent.trim();
+});
+
 async function copyFrom(button) {
   const source = document.getElementById(button.dataset.copy);
   try {
