@@ -2,6 +2,7 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 
@@ -19,6 +20,9 @@ class Criticality(models.IntegerChoices):
     MEDIUM = 2, _("Medium")
     HIGH = 3, _("High")
     VITAL = 4, _("Vital")
+
+
+UNNAMED = gettext_noop("unknown repository")  # of a report that does not say which
 
 
 class Account(models.Model):
@@ -48,4 +52,9 @@ class Account(models.Model):
         )
 
     def __str__(self) -> str:
-        return self.name or self.uid
+        return self.name or self.uid or gettext(UNNAMED)
+
+    @property
+    def asked(self) -> str:
+        """How a query names it."""
+        return self.uid or "none"

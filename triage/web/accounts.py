@@ -76,7 +76,7 @@ def account_page(request: PageRequest, number: int) -> HttpResponse:
         else:
             messages.success(request, gettext("It is kept. Verifications go this way from now on."))
             return redirect("account", number)
-    query = f"is:open account:{account.uid}"
+    query = f"is:open account:{account.asked}"
     counted = facets.facets(search.parse(query), at=at)
     [row] = [each for each in coverage.survey(actor=request.actor, at=at) if each.account == account]
     slugs = Team.objects.in_bulk([each.value for each in counted["team"].values], field_name="slug")
@@ -89,7 +89,7 @@ def account_page(request: PageRequest, number: int) -> HttpResponse:
         ],
         "teams": [(slugs.get(each.value), each.n, link(f"{query} team:{each.value}")) for each in counted["team"].values],
         "count": Asset.objects.filter(account=account).count(),
-        "assets": reverse("assets") + "?" + urlencode({"q": f"account:{account.uid}", "all": 1}),
+        "assets": reverse("assets") + "?" + urlencode({"q": f"account:{account.asked}", "all": 1}),
         "settings": [(setting, account.options.get(setting.name, "")) for setting in known],
     }  # fmt: skip
     return render(request, "triage/accounts/account.html", shown, status=status)

@@ -30,7 +30,11 @@ def notification_list(request: PageRequest) -> HttpResponse:
     names |= {f"sink:{way.pk}": way.name for way in Connection.objects.filter(kind="notifiers")}
     told = [(names.get(name, name), rows) for name, rows in preferring.lately(at=now()).items()]
     rows = [(team, reached, _may(request, team)) for team, reached in preferring.reached()]
-    return render(request, "triage/notifications/list.html", {"rows": rows, "told": told})
+    return render(
+        request,
+        "triage/notifications/list.html",
+        {"rows": rows, "told": told, "deaf": not any(reached.connection for _team, reached, _may_change in rows)},
+    )
 
 
 @require_http_methods(["GET", "POST"])

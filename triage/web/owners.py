@@ -319,7 +319,7 @@ def unowned(request: PageRequest) -> HttpResponse:
         ]
         groups.append(
             {
-                "group": group, "href": open_of(account=group.account.uid, team="none"), "assign": _assign(query),
+                "group": group, "href": open_of(account=group.account.asked, team="none"), "assign": _assign(query),
                 "rule": f"{reverse('owner-rules')}?{urlencode(_rule_for(group.account))}", "causes": causes,
             }
         )  # fmt: skip
@@ -335,7 +335,7 @@ def _orphans(account: Account, tag: tuple[str, str] | None = None, *, by_hand: b
     """The query for what nobody owns in an account, with a tag of that value, or by a person's hand."""
     clauses = [
         Clause("is", Operator.IS, (Value("open"),)),
-        Clause("account", Operator.IS, (Value(account.uid),)),
+        Clause("account", Operator.IS, (Value(account.asked),)),
         Clause("team", Operator.IS, (Value("none"),)),
     ]
     if tag:

@@ -54,10 +54,10 @@ PLACES = (
 def places(request: HttpRequest) -> dict[str, Any]:
     """For templates: `places`, each with its address and whether one is there. What this person may not see is not there."""
     user = getattr(request, "user", None)  # a page of an error may have none
-    if user is None or not user.is_authenticated or request.resolver_match is None:
+    if user is None or not user.is_authenticated:
         return {}
     actor: Actor = request.actor  # type: ignore[attr-defined]  # Preferences puts it there
-    at = request.resolver_match.url_name
+    at = request.resolver_match.url_name if request.resolver_match else ""  # an address that there is not
     shown = [
         {"place": place, "href": reverse(place.name), "here": at == place.name or at in place.pages}
         for place in PLACES

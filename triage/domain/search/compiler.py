@@ -96,6 +96,8 @@ def _spelled(column: str, clause: Clause) -> Q:
 def _matching(column: str, clause: Clause, value: Value) -> Q:
     if column in _ARRAYS:
         return lookups.element_matches(column, value, clause.operator)
+    if (choice := FIELDS[clause.field].choice(value.text)) and not value.prefix:
+        return Q(**{FIELDS[clause.field].paths[0].partition("__")[2]: choice.stored})
     if clause.field == "title":
         return lookups.contains(column, value, clause.operator)
     found = lookups.matches(column, value, clause.operator)

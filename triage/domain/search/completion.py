@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import F, Func, QuerySet
+from django.utils.translation import gettext
 
-from triage.domain.search.fields import ALL, FIELDS, Field, Kind, folded, named
+from triage.domain.search.fields import ALL, FIELDS, NONE, Field, Kind, folded, named
 from triage.domain.search.lookups import like
 from triage.domain.search.tree import Operator, written_value
 from triage.models import Account, Check, Control, Team, User
+from triage.models.account import UNNAMED
 
 SHOWN = 10
 
@@ -88,7 +90,8 @@ def _people(typed: str) -> list[tuple[str, str]]:
 
 def _accounts(typed: str) -> list[tuple[str, str]]:
     rows = Account.objects.filter(like("uid", typed, after="%") | like("name", typed, after="%"))
-    return [(uid, name or uid) for uid, name in rows.order_by("name", "uid").values_list("uid", "name")[:SHOWN]]
+    found = rows.order_by("name", "uid").values_list("uid", "name")[:SHOWN]
+    return [(uid or NONE.name, name or uid or gettext(UNNAMED)) for uid, name in found]
 
 
 def _checks(typed: str) -> list[tuple[str, str]]:

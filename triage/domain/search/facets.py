@@ -18,6 +18,7 @@ from triage.domain.search.lookups import among
 from triage.domain.search.pages import Page
 from triage.domain.search.tree import Query
 from triage.models import Account, Check, CheckCounter, Counter, Finding, Team
+from triage.models.account import UNNAMED
 
 COUNTED = 10_000
 SHOWN = 20  # accounts and checks; of the others there are few
@@ -149,7 +150,7 @@ def _teams(ids: Sequence[Any]) -> Names:
 
 def _accounts(ids: Sequence[Any]) -> Names:
     rows = Account.objects.filter(pk__in=ids).values_list("pk", "uid", "name")
-    return {str(pk): (uid, name or uid) for pk, uid, name in rows}
+    return {str(pk): (uid or NONE.name, name or uid or gettext_lazy(UNNAMED)) for pk, uid, name in rows}
 
 
 def _checks(ids: Sequence[Any]) -> Names:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_noop as _
 from triage.domain.search.tree import Operator
 from triage.domain.tags import fold
 from triage.models import Criticality, DataClass, Environment, Exposure, Presence, Severity, Status
+from triage.models.account import UNNAMED
 
 
 class Kind(Enum):
@@ -182,6 +183,7 @@ ALL = (
     Field(
         "account", _("Account"), Kind.TEXT, ("account__uid", "account__name", "account__aliases"),
         ("compte", "subscription", "abonnement"), "account:123456789012", TEXTUAL, indexed=True,
+        choices=(Choice("none", "", UNNAMED, ("aucun", "inconnu", "unknown")),),
     ),
     Field(
         "provider", _("Provider"), Kind.TEXT, ("account__provider",), ("fournisseur", "cloud"), "provider:aws", TEXTUAL,

@@ -110,6 +110,8 @@ def _named(rows: Sequence[dict[str, Any]], by: str) -> list[Group]:
 def _value(of: Any) -> str:
     if isinstance(of, Check):
         return of.key
-    if isinstance(of, Asset | Account):
+    if isinstance(of, Account):
+        return of.asked
+    if isinstance(of, Asset):
         return of.uid
     return str(of.slug) if isinstance(of, Team) else "none"

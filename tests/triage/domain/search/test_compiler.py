@@ -12,7 +12,7 @@ CLAUSES = """
 status:open|status:verified,accepted|presence:gone|presence:reported|severity:critical|severity>=high|severity<medium|severity:low..high
 severity:..low,critical|env:prod|env:none|env:prod,dev|team:payments|team:none|team:me|team:none,web|team:s*|team:pay@example.com
 team:"équipe paiements"|assignee:me|assignee:none|assignee:bob@example.com|assignee:"bob martin"|assignee:ana*,none|account:111111111111
-account:PAYMENTS-PROD|account:legacy-pay|account:sub-*|account="Data Platform"|account="data platform"|provider:aws|provider:AZ*
+account:none|account:none,payments-prod|account:PAYMENTS-PROD|account:legacy-pay|account:sub-*|account="Data Platform"|account="data platform"|provider:aws|provider:AZ*
 region:eu-west-1|region:EU-WEST-1|region:eu-*|region=EU-WEST-1|asset:payments|asset:payments-prod|asset:prod-pay|asset:pay_ments.py
 asset:arn:aws:s3:::pay*|asset="arn:aws:s3:::logs"|asset:ymen|asset:pay*|type:awss3bucket|type:AwsS3Bucket,file|type:Aws*|type=awss3bucket
 service:s3|service:S*|check:s3_bucket_versioning|check:S3_*|check:b602|scanner:prowler|scanner:chec*,bandit|title:bucket|title:"S3 b"*

@@ -45,7 +45,7 @@ def tallied(text: str, world: World) -> dict[str, dict[str, int]]:
         "status": Tally(names["status"][row.status] for row in rows),
         "team": Tally(row.team.slug if row.team else "none" for row in rows),
         "env": Tally(names["env"][row.environment] for row in rows),
-        "account": Tally(row.account.uid for row in rows),
+        "account": Tally(row.account.asked for row in rows),
         "check": Tally(row.check_ref.key for row in rows),
     }
 

@@ -47,7 +47,7 @@ TEAMS = {"payments": "Équipe Paiements", "web": "Web", "sre": "Site reliability
 ALIASES = {"payments": ["pay@example.com"], "web": [], "sre": []}
 ACCOUNTS = [
     ("aws", "111111111111", "payments-prod", ["legacy-pay"]), ("aws", "222222222222", "", []),
-    ("azure", "sub-3333", "Data Platform", []), ("code", "acme/shop", "shop", []),
+    ("azure", "sub-3333", "Data Platform", []), ("code", "acme/shop", "shop", []), ("code", "", "", []),
 ]  # fmt: skip
 CHECKS = [
     ("prowler", "s3_bucket_public_access", "S3 bucket is not public", "s3", ["internet-exposed", "encryption"], ["CWE-79"], [("CIS-3.0", "2.1.4"), ("SOC2", "cc6.1")]),
@@ -64,6 +64,7 @@ ASSETS = [  # account, uid, name, type, region, tags, exposure, criticality, wor
     (1, "arn:aws:s3:::payments", "", "", "", {"name": "n_12", "owner": "100%"}, 0, 3, False),
     (2, "/subscriptions/3333/storage/data", "data", "Storage", "westeurope", {"env": "prod"}, 0, 0, True),
     (3, "src/app/pay_ments.py", "pay_ments.py", "file", "", {}, 0, 0, True),
+    (4, "lib/pay.py", "pay.py", "file", "", {}, 0, 0, True),
     (3, "src/public/index.js", "index.js", "file", "", {"env": "prod"}, 0, 0, False),
 ]  # fmt: skip
 
@@ -351,6 +352,8 @@ def _textual(clause, value, row, world) -> bool:
             people = {"ana@example.com": "Ana", "bob@example.com": "Bob Martin"}
             return row.assignee is not None and _spelled(value, ":", [row.assignee, people[row.assignee]])
         case "account":
+            if value.text == "none" and not value.prefix:
+                return row.account[1] == ""
             return _spelled(value, operator, [row.account[1], row.account[2], *row.account[3]])
         case "provider" | "scanner" | "service" | "check":
             held = {"provider": row.account[0], "scanner": _scanner, "service": service, "check": key}[clause.field]
