@@ -341,6 +341,7 @@ def test_the_queue_is_worked_through_by_keyboard(enter, estate, tess):
 def test_findings_are_triaged_by_keyboard_alone(enter, estate, tess):
     """Chosen, given away, taken back, acknowledged; and a rule found by the palette."""
     page = enter(tess)
+    page.emulate_media(reduced_motion="reduce")  # a message that comes in has no colours of its own yet
     page.goto("/triage")
     page.keyboard.type("jxJJ")
     chosen = page.locator(".row.chosen")
@@ -358,6 +359,7 @@ def test_findings_are_triaged_by_keyboard_alone(enter, estate, tess):
     expect(page.locator(".row").nth(2).locator("[data-row-link]")).to_be_focused()
     page.keyboard.press("z")
     expect(page.get_by_role("status").get_by_text("3 findings: taken back.")).to_be_visible()
+    expect(page.locator(".row").nth(2).locator("[data-row-link]")).to_be_focused()  # the page listens
 
     page.keyboard.press("j")
     page.keyboard.press("1")
