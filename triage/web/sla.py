@@ -1,20 +1,34 @@
 """Deadlines: what the policies in force ask, how many dates were kept, and the change of a policy with its consequences shown."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.dates import WEEKDAYS
 from django.utils.timezone import now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from triage.domain.access import Right
+from triage.domain.calendars import WEEK
 from triage.domain.configuration.applying import apply_duty, compare, exported_duty, planned_policies, written
 from triage.domain.configuration.document import WrongConfiguration
+from triage.domain.configuration.duty_fields import (
+    TOLD,
+    CalendarFields,
+    Ladder,
+    Rung,
+    calendar_fields,
+    ladders,
+    with_calendar,
+    with_ladder,
+    with_new_calendar,
+)
 from triage.domain.configuration.sla_table import ENVIRONMENTS, SEVERITIES, Place, calendars_of, filled, tables
 from triage.domain.errors import Invalid, TriageError
 from triage.domain.sla import policies, reporting, simulating
@@ -29,6 +43,8 @@ PERIODS = {"30": 30, "90": 90, "365": 365}
 SHOWN = 20
 MOST_TRIED = 50_000  # clocks that run; 20,000 were judged in 5 s
 DUTY = ("calendars", "sla")
+MOST_RUNGS = 9
+TOLD_AS = {"owner": _("owner"), "lead": _("lead"), "security": _("security")}
 
 
 @require_safe
@@ -73,6 +89,8 @@ def sla_edit(request: PageRequest) -> HttpResponse:
 
     `cell:policy:severity:environment` and the same with `was` are the table: a cell that differs from what it was is put into the
     text, whose consequences are shown first, whichever button was pressed. `calendar` is for its days and business hours.
+    So are the fields of calendars, `field:calendar:name`, and of ladders, `rung:policy:0` with `told:policy:0`, as often as people
+    are told, and `was:rungs:policy`. `add` makes a calendar, called `slug`.
     Query: `preset`, the slug of a policy to begin with.
     """
     if request.method == "GET":
@@ -80,10 +98,11 @@ def sla_edit(request: PageRequest) -> HttpResponse:
     text = request.POST.get("text", "")
     applies = Applies.OPEN if request.POST.get("applies") == Applies.OPEN else Applies.NEW
     try:
-        cells = _changed_cells(request)
-        if cells:
+        before = text
+        if cells := _changed_cells(request):
             text = filled(text, cells, request.POST.get("calendar", ""))
-        if "publish" in request.POST and not cells:
+        text = _with_fields(request, text)
+        if "publish" in request.POST and text == before:
             changes = apply_duty(
                 text=text, applies=applies, actor=request.actor, at=now(), reason=request.POST.get("reason", "")[:500]
             )
@@ -97,7 +116,7 @@ def sla_edit(request: PageRequest) -> HttpResponse:
         tried = simulating.simulate(plan, actor=request.actor, at=now()) if _is_tried(request) else None
         effect = tried.effect if tried else policies.preview(plan, actor=request.actor, at=now()) if changes else None
         return _form(
-            request, text, applies=applies, changes=changes, effect=effect, previewed=True, cells=bool(cells), tried=tried,
+            request, text, applies=applies, changes=changes, effect=effect, previewed=True, moved=text != before, tried=tried,
             tallies=sorted(tried.tallies.items(), reverse=True) if tried else [],
         )  # fmt: skip
     except WrongConfiguration as error:
@@ -128,6 +147,9 @@ def _form(request: PageRequest, text: str, *, status: int = 200, **shown: Any) -
         "text": text,
         "presets": [(slug, draft.name) for slug, draft in PRESETS.items()],
         "tables": lines,
+        "calendar_fields": [_calendar(each) for each in calendar_fields(text)],
+        "ladders": [(each, _places(each)) for each in ladders(text)],
+        "told": [(whom, gettext(TOLD_AS[whom])) for whom in TOLD],
         "environments": [_environment(value) for value in ENVIRONMENTS],
         "calendars": sorted({*calendars_of(text), *stored}),
         "calendar": request.POST.get("calendar", "") or next((slug for table, _lines in lines for slug in table.calendars), ""),
@@ -171,6 +193,50 @@ def _changed_cells(request: PageRequest) -> dict[Place, str]:
         if kind == "cell" and len(place) == 3 and value.strip() != request.POST.get(f"was:{':'.join(place)}", ""):
             changed[Place(*place)] = value
     return changed
+
+
+def _with_fields(request: PageRequest, text: str) -> str:
+    """The text with what differs in the fields of calendars and ladders. Raises Invalid."""
+    changed: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, value in request.POST.items():
+        kind, *place = name.split(":")
+        if kind == "field" and len(place) == 2 and str(value).strip() != request.POST.get(f"was:{':'.join(place)}", ""):
+            changed[place[0]][place[1]] = str(value)
+    for slug, fields in changed.items():
+        text = with_calendar(text, slug, fields)
+    for name, was in request.POST.items():
+        kind, *place = name.split(":")
+        if kind == "was" and place[:1] == ["rungs"] and len(place) == 2:
+            rungs = _posted_rungs(request, place[1])
+            if _as_one(rungs) != was:
+                text = with_ladder(text, place[1], rungs)
+    if "add" in request.POST:
+        text = with_new_calendar(text, request.POST.get("slug", "").strip())
+    return text
+
+
+def _posted_rungs(request: PageRequest, policy: str) -> list[Rung]:
+    return [
+        Rung(request.POST.get(f"rung:{policy}:{number}", "").strip(), tuple(request.POST.getlist(f"told:{policy}:{number}")))
+        for number in range(MOST_RUNGS)
+        if f"rung:{policy}:{number}" in request.POST
+    ]
+
+
+def _as_one(rungs: Iterable[Rung]) -> str:
+    """To see whether a ladder was touched."""
+    return ";".join(f"{rung.percent}:{','.join(sorted(rung.tell))}" for rung in rungs if rung.percent)
+
+
+def _places(ladder: Ladder) -> dict[str, Any]:
+    """A ladder's rungs with room for one more, and what it was."""
+    rungs = [*ladder.rungs, Rung("", ())][:MOST_RUNGS]
+    return {"rungs": list(enumerate(rungs)), "was": _as_one(ladder.rungs)}
+
+
+def _calendar(fields: CalendarFields) -> dict[str, Any]:
+    """A calendar with the names of its days."""
+    return {"of": fields, "days": [(day, WEEKDAYS[number], fields.hours[day]) for number, day in enumerate(WEEK)]}
 
 
 def _targets(version: SlaVersion) -> Any:

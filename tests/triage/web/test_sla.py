@@ -15,7 +15,7 @@ from triage.domain.sla import clocks
 from triage.domain.sla.drafts import Applies
 from triage.domain.sla.presets import PRESETS
 from triage.domain.sla.wording import working_days
-from triage.models import Containment, Event, Finding, SlaVersion
+from triage.models import CalendarVersion, Containment, Event, Finding, SlaVersion
 
 POLICY = """
 calendars:
@@ -229,3 +229,54 @@ def test_the_page_of_a_finding_says_why_it_is_due(client, viewer):
     assert "Why this date" in page
     assert "Remediate · Critical: 72 hours" in page
     assert "50 %" in page
+
+
+def test_a_calendar_is_filled_in_and_one_is_added(client, administrator):
+    page = client.get(reverse("sla-edit"))
+    assert "Business hours and days need one" in page.content.decode()
+    shown = client.post(reverse("sla-edit"), {"text": POLICY, "add": "1", "slug": "night", "publish": "1"})
+    text = shown.context["text"]
+    assert "night:" in text
+    assert not SlaVersion.objects.exists()
+
+    fields = {"field:office:mon": "09:00-12:00; 14:00 - 18:00", "was:office:mon": "09:00-18:00", "field:office:holidays": "DE-BY"}
+    fields |= {"was:office:holidays": "FR-57", "field:office:name": "Office", "was:office:name": "Office"}
+    shown = client.post(reverse("sla-edit"), {"text": text, "publish": "1", **fields})
+    text = shown.context["text"]
+    assert 'value="09:00-12:00, 14:00-18:00"' in shown.content.decode()
+    assert "1 closure stands in the file" in shown.content.decode()
+    assert client.post(reverse("sla-edit"), {"text": text, "publish": "1"}).status_code == 302
+    version = CalendarVersion.objects.get(calendar__slug="office")
+    assert (version.country, version.subdivision, version.hours["mon"]) == ("DE", "BY", [["09:00", "12:00"], ["14:00", "18:00"]])
+    assert version.hours["tue"] == [["09:00", "18:00"]]
+    assert CalendarVersion.objects.get(calendar__slug="night").country == "FR"
+
+
+def test_a_ladder_is_filled_in(client, administrator):
+    page = client.get(reverse("sla-edit"), {"preset": "default"})
+    assert 'name="was:rungs:default" value="50:owner;80:owner;100:lead,owner;150:lead,security"' in page.content.decode()
+    rungs = {
+        "was:rungs:default": "50:owner;80:owner;100:lead,owner;150:lead,security",
+        "rung:default:0": "90",
+        "told:default:0": ["owner", "lead"],
+    }
+    rungs |= {"rung:default:1": "", "told:default:1": ["security"]}
+    shown = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", **rungs})
+    assert "ladder:\n    - percent: 90\n      tell:\n      - owner\n      - lead\n" in shown.context["text"]
+    client.post(reverse("sla-edit"), {"text": shown.context["text"], "publish": "1"})
+    assert SlaVersion.objects.get().ladder == [[90, ["owner", "lead"]]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"add": "1", "slug": "My office"}, "cannot be a slug"), ({"add": "1", "slug": "office"}, "a calendar “office” already"),
+        ({"field:office:tue": "nine", "was:office:tue": ""}, "“nine” are no opening hours"), ({"field:night:mon": "09:00-10:00"}, "The file has no “night”"),
+        ({"was:rungs:default": "", "rung:default:0": "soon"}, "“soon” is no number"),
+        ({"was:rungs:default": "", "rung:default:0": "90", "told:default:0": "everybody"}, "cannot be “everybody”"),
+    ],
+)  # fmt: skip
+def test_fields_that_cannot_be_are_said(client, administrator, fields, said):
+    page = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", **fields})
+    assert page.status_code == 400
+    assert said in page.content.decode()

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from django.utils.translation import gettext_noop as _
 
-from triage.domain.configuration.document import LARGEST
+from triage.domain.configuration.duty_file import dumped, loaded, section
 from triage.domain.errors import Invalid
 from triage.domain.estate import environment_named
 from triage.domain.sla.drafts import measured, spelled
@@ -20,7 +19,6 @@ from triage.models import ClockKind, Environment, Severity, SlaUnit
 SEVERITIES = tuple(level.name.casefold() for level in sorted(Severity, reverse=True))
 ENVIRONMENTS = ("", *(value for value in Environment.values if value))
 TABLED = frozenset({"clock", "severity", "environment", "within", "calendar"})
-NO_FILE = _("The text is no configuration file, so the table cannot be put into it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Table:
 def tables(text: str) -> list[Table]:
     """The policies of a file; [] for a text that is no such file: its faults are told where it is read."""
     try:
-        policies = _policies(_loaded(text))
+        policies = section(loaded(text), "sla")
     except Invalid:
         return []
     return [_table(slug, body) for slug, body in policies.items() if isinstance(body, dict)]
@@ -57,10 +55,9 @@ def tables(text: str) -> list[Table]:
 def calendars_of(text: str) -> list[str]:
     """The slugs of the calendars in a file, [] for a text that is none."""
     try:
-        calendars = _loaded(text).get("calendars")
+        return [str(slug) for slug in section(loaded(text), "calendars")]
     except Invalid:
         return []
-    return [str(slug) for slug in calendars] if isinstance(calendars, dict) else []
 
 
 def filled(text: str, cells: Mapping[Place, str], calendar: str) -> str:
@@ -69,33 +66,14 @@ def filled(text: str, cells: Mapping[Place, str], calendar: str) -> str:
     `calendar`: the slug for days and business hours in a cell that had no calendar. Raises Invalid for a text that is no file and
     for a length that is none.
     """
-    whole = _loaded(text)
-    policies = _policies(whole)
+    whole = loaded(text)
+    policies = section(whole, "sla")
     for place, within in cells.items():
         body = policies.get(place.policy)
         if not isinstance(body, dict):
             raise Invalid(_("There is no policy “%(slug)s” in the file."), slug=place.policy[:80])
         _fill(body, place, within.strip(), calendar)
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _loaded(text: str) -> dict[str, Any]:
-    if len(text) > LARGEST:
-        raise Invalid(NO_FILE)
-    try:
-        whole = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise Invalid(NO_FILE) from None
-    if not isinstance(whole, dict):
-        raise Invalid(NO_FILE)
-    return whole
-
-
-def _policies(whole: Mapping[str, Any]) -> dict[str, Any]:
-    policies = whole.get("sla") or {}
-    if not isinstance(policies, dict):
-        raise Invalid(NO_FILE)
-    return policies
+    return dumped(whole)
 
 
 def _table(slug: str, body: Mapping[str, Any]) -> Table:
