@@ -42,8 +42,8 @@ def test_a_problem_has_every_part_that_the_standard_names_and_ours(caller):
 @pytest.mark.parametrize(
     ("language", "title"),
     [
-        ("fr", "La requête ne dit pas ce qu’elle devrait"),
-        ("fr-CA,fr;q=0.9,en;q=0.1", "La requête ne dit pas ce qu’elle devrait"),
+        ("fr", "La requête est incorrecte"),
+        ("fr-CA,fr;q=0.9,en;q=0.1", "La requête est incorrecte"),
         ("en-GB", "The request does not say what it should"),
         ("de", "The request does not say what it should"),
     ],

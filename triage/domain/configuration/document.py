@@ -241,7 +241,7 @@ def is_null(node: yaml.Node) -> bool:
 
 
 def _found(node: yaml.Node) -> str:
-    return SIGNS.get(type(node)) or f"“{_short(str(node.value))}”"
+    return SIGNS.get(type(node)) or f'"{_short(str(node.value))}"'  # as the file quotes it, in any language
 
 
 def _short(text: str) -> str:

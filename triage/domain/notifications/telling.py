@@ -313,7 +313,7 @@ def _buttons(only: Finding | None, first: Told, recipient: Recipient) -> tuple[B
     return (
         Button("acknowledge", _("I have seen it"), value), Button("verify", _("Verify now"), value),
         Button("except", _("Ask for an exception"), value), Button("snooze", _("Quiet for three days"), value),
-        Button("open", _("Open"), url=f"{settings.BASE_URL.rstrip('/')}/findings/{only}"),
+        Button("open", _("Open the finding"), url=f"{settings.BASE_URL.rstrip('/')}/findings/{only}"),
     )  # fmt: skip
 
 

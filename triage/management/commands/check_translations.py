@@ -17,7 +17,7 @@ SOURCES = ("cspm", "integrations", "templates", "triage")
 LANGUAGE = "fr"
 PLACE = re.compile(r"%\((\w+)\)[sd]")
 # French keeps these marks on the line of their word: the space between is one that does not break.
-BREAKING = re.compile(r"(?<=\S) (?=[;:?!»](?:\s|$))|(?<=«) ")
+BREAKING = re.compile(r"(?<=\S) (?=[;:?!](?:\s|$)|»)|(?<=«) ")
 FIXED = "\N{NO-BREAK SPACE}"
 
 
