@@ -354,7 +354,7 @@ rules: []
         ("teams: [", "Line 2: this is not YAML"),
         ("teams: []\nteams: []", "Line 2: “teams” is here twice in cspm.yaml."),
         ("[1, 2]", "Line 1: cspm.yaml should be a mapping (key: value), and is […]."),
-        ("teams: web", "Line 1: teams should be a list, and is \"web\"."),
+        ("teams: web", 'Line 1: teams should be a list, and is "web".'),
         ("version: 2", "Line 1: version cannot be “2”. It may be: 1."),
         ("a\0b: 1", "Line 1: this is not YAML"),
         ("--- {}\n--- {}", "Line 2: this is not YAML"),
