@@ -56,7 +56,13 @@ def _row(found: Found) -> dict[str, Any]:
         case "check":
             said = ("list-checks", of, of.key, reverse("check", args=[of.pk]), gettext("Check"))
         case _:
-            said = ("box", of.name or of.uid, str(of.account), reverse("asset", args=[of.pk]), gettext("Asset"))
+            said = (
+                "box",
+                of.name or of.uid,
+                " · ".join(filter(None, (str(of.account), of.type))),
+                reverse("asset", args=[of.pk]),
+                gettext("Asset"),
+            )
     icon, label, note, href, kind = said
     language = {"finding": lambda: of.check_ref.language, "check": lambda: of.language}.get(found.kind, str)()
     return {"icon": icon, "label": str(label), "note": note, "href": href, "kind": kind, "lang": language}
