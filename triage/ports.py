@@ -437,8 +437,9 @@ class Collector(Protocol):
 class Setting:
     """One thing that a connection of this kind is configured with. A plugin's `SETTINGS` are what forms, files and the CLI ask for.
 
-    `secret`: kept encrypted, given as `env:NAME` or typed once, never shown. `choices`: nothing else is allowed. `many`: lines of
-    `name=value`, which the plugin gets as a mapping. `team`: a team may have its own value. `seldom`: few need it.
+    `secret`: kept encrypted, given as `env:NAME` or typed once, never shown. `choices`: nothing else is allowed; `labels`: what a
+    form calls them, in their order, where they are no words themselves. `many`: lines of `name=value`, which the plugin gets as a
+    mapping. `team`: a team may have its own value. `seldom`: few need it.
     """
 
     name: str
@@ -451,6 +452,12 @@ class Setting:
     many: bool = False
     team: bool = False
     seldom: bool = False
+    labels: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> list[tuple[str, str]]:
+        """Each choice with what a form calls it."""
+        return list(zip(self.choices, self.labels or self.choices, strict=True))
 
 
 # A plugin of a connection may say where it leads, for the list of what leaves the house: `leads_to(options) -> str`, a host or the

@@ -38,7 +38,7 @@ PER_SECOND = 4.0
 READ_EVERY = 600  # seconds; a webhook makes it sooner
 SETTINGS = (
     Setting("server", _("Address of Jira"), _("https://acme.atlassian.net, or your own."), required=True),
-    Setting("deployment", _("Kind"), default="cloud", choices=("cloud", "server")),
+    Setting("deployment", _("Kind"), default="cloud", choices=("cloud", "server"), labels=("Jira Cloud", "Jira Data Center")),
     Setting("email", _("E-mail address of the account"), _("For Cloud. Empty for a personal access token of Data Center.")),
     Setting("token", _("API token"), required=True, secret=True),
     Setting("project", _("Project"), _("Its key, such as OPS."), required=True, team=True),

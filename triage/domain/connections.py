@@ -6,7 +6,7 @@ and then one message at a time, until one arrives. An alarm is raised once an ep
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,16 +30,18 @@ BREAKS_AT = 5
 SHORTEST_BREAK, LONGEST_BREAK = timedelta(seconds=60), timedelta(minutes=15)
 ASKED_AGAIN = timedelta(minutes=15)  # whether a refused sign-in holds again
 LONGEST_VALUE = 4000
-GROUPS = (_("owner check account"), _("owner check"), _("owner asset"), _("finding"))
+GROUPS = ("owner check account", "owner check", "owner asset", "finding")
+GROUP_LABELS = (_("same owner, check and account"), _("same owner and check"), _("same owner and asset"), _("none: a ticket for each"))
+LANGUAGE = Setting("language", _("Language of the texts"), choices=("fr", "en"), labels=("Français", "English"))
 EVERY = (_("always"), _("hourly"), _("daily"))
 INTERVALS = FIVE_MINUTES, HOURLY, DAILY, WEEKLY = (_("every 5 minutes"), _("hourly"), _("daily"), _("weekly"))
 # What each connection of a kind has beside its plugin's own settings.
 COMMON = {
     "tickets": (
-        Setting("language", _("Language of the texts"), choices=("fr", "en"), team=True),
-        Setting("group", _("Findings that share a ticket"), default=GROUPS[0], choices=GROUPS),
+        replace(LANGUAGE, team=True),
+        Setting("group", _("Findings that share a ticket"), default=GROUPS[0], choices=GROUPS, labels=GROUP_LABELS),
     ),
-    "notifiers": (Setting("language", _("Language of the texts"), choices=("fr", "en")),),
+    "notifiers": (LANGUAGE,),
     "sources": (
         Setting("every", _("How often"), default=FIVE_MINUTES, choices=INTERVALS),
         Setting("hour", _("At what time"), _("Of a day, as 02:30; for daily and weekly ones."), default="02:00", seldom=True),

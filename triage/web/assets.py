@@ -14,6 +14,7 @@ from triage.domain.access import Right
 from triage.domain.errors import TriageError
 from triage.domain.exceptions import registering
 from triage.domain.search import facets
+from triage.models import Team
 from triage.web.charts import burndown
 from triage.web.days import end_of
 from triage.web.filters import chips, open_of, panel
@@ -79,7 +80,8 @@ def asset_page(request: PageRequest, number: int) -> HttpResponse:
     weeks = assets.weeks(found, open_now=story.open, at=at)
     shown = {
         "weeks": weeks, "burndown": burndown(weeks) if weeks else None,
-        "asset": found, "story": story, "at": at, "on": on, "as_of": as_of, "problem": problem, "queue": open_of(asset=found.uid),
+        "asset": found, "story": story, "team": Team.objects.filter(slug=story.owner.team or "").first(), "at": at, "on": on,
+        "as_of": as_of, "problem": problem, "queue": open_of(asset=found.uid),
         "exceptions": registering.of_asset(found.pk), "facts": sorted(story.facts.facts.items()) if story.facts else [],
     }  # fmt: skip
     return render(request, "triage/assets/asset.html", shown, status=200)

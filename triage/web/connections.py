@@ -31,7 +31,8 @@ STATES = {
 def connection_list(request: PageRequest) -> HttpResponse:
     kinds = [(kind, [(name, plugins.get(kind, name).LABEL) for name in plugins.names(kind)]) for kind in KINDS]
     shown = {
-        "traffic": deliveries.traffic(actor=request.actor), "alarms": connections.alarms(), "kinds": kinds, "at": now(),
+        "traffic": [(each, connections.plugin_of(each.connection).LABEL) for each in deliveries.traffic(actor=request.actor)],
+        "alarms": connections.alarms(), "kinds": kinds, "at": now(),
     }  # fmt: skip
     return render(request, "triage/connections/list.html", shown)
 

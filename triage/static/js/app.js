@@ -290,6 +290,13 @@ document.addEventListener("click", (event) => {
   if (event.target.id === "palette") event.target.close(); // beside the box
 });
 
+/* --- A file's box says what was chosen --- */
+
+document.addEventListener("change", (event) => {
+  const name = event.target.closest(".file")?.querySelector("[data-file-name]");
+  if (name) name.textContent = event.target.files[0]?.name ?? name.dataset.none;
+});
+
 /* --- The drop zone --- */
 
 for (const zone of document.querySelectorAll("[data-drop]")) {
