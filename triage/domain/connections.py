@@ -31,7 +31,12 @@ SHORTEST_BREAK, LONGEST_BREAK = timedelta(seconds=60), timedelta(minutes=15)
 ASKED_AGAIN = timedelta(minutes=15)  # whether a refused sign-in holds again
 LONGEST_VALUE = 4000
 GROUPS = ("owner check account", "owner check", "owner asset", "finding")
-GROUP_LABELS = (_("same owner, check and account"), _("same owner and check"), _("same owner and asset"), _("none: a ticket for each"))
+GROUP_LABELS = (
+    _("same owner, check and account"),
+    _("same owner and check"),
+    _("same owner and asset"),
+    _("none: a ticket for each"),
+)
 LANGUAGE = Setting("language", _("Language of the texts"), choices=("fr", "en"), labels=("Français", "English"))
 EVERY = (_("always"), _("hourly"), _("daily"))
 INTERVALS = FIVE_MINUTES, HOURLY, DAILY, WEEKLY = (_("every 5 minutes"), _("hourly"), _("daily"), _("weekly"))

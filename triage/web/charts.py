@@ -7,7 +7,7 @@ from typing import Any
 from triage.domain.overview import Kept, Week
 
 WIDTH, HEIGHT = 720, 220
-LEFT, BOTTOM, TOP = 44, 24, 12
+LEFT, BOTTOM, TOP = 44, 34, 12
 STEPS = (1, 2, 5)
 
 

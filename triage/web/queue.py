@@ -68,7 +68,10 @@ def _found(request: PageRequest, query: search.Query, *, order: str, at: datetim
     asked: dict[str, Any] = {"at": at, "user": request.user.pk, "teams": queries.own_teams(request.user)}
     text = query.text()
     with queries.patience(SECONDS):
-        page = pages.page(search.findings(query, **asked), order=order or "score", cursor=request.GET.get("cursor"))
+        count_to = pages.WORDS_COUNTED if query.has_words else pages.COUNTED
+        page = pages.page(
+            search.findings(query, **asked), order=order or "score", cursor=request.GET.get("cursor"), count_to=count_to
+        )
         counted = facets.facets(query, page=page, **asked)
         nothing_yet = not page.items and not Finding.objects.exists()
     return {

@@ -26,7 +26,7 @@ from triage.web.requests import PageRequest, back_to, needs, nudge
 
 RUNS_SHOWN = 5
 OUTCOMES = {
-    "": _("All"), Verification.State.QUEUED: _("Waiting"), Verification.State.RUNNING: _("Running"), Outcome.FIXED: _("Fixed"),
+    "": _("Any"), Verification.State.QUEUED: _("Waiting"), Verification.State.RUNNING: _("Running"), Outcome.FIXED: _("Fixed"),
     Outcome.FAILING: _("Still failing"), Outcome.GONE: _("Asset gone"), Outcome.DENIED: _("Access denied"), Outcome.ERROR: _("No answer"),
     Outcome.CANNOT: _("Cannot be checked directly"), Verification.State.WITHDRAWN: _("Withdrawn"),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from triage.domain.search.tree import Query
 from triage.models import Account, Asset, Check, Counter, Finding, Severity, Team
 
 COUNTED = 5_000
+WORDS_COUNTED = 2_500  # of free text, see pages
 SIZE = 50
 # Column of a finding, model, and the field of a query that asks for one of them.
 BY: dict[str, tuple[str, Any, str]] = {
@@ -58,8 +59,8 @@ class Groups:
 
 
 def groups(query: Query, *, by: str, at: datetime, user: int | None = None, teams: Collection[int] = frozenset()) -> Groups:
-    """Four statements. Of more than COUNTED matches, the gravest are counted, or those that come to hand where finding the gravest
-    would mean to look at all. Raises Invalid for another grouping, QueryError.
+    """Four statements. Of more than COUNTED matches (WORDS_COUNTED), the gravest are counted, or those that come to hand where
+    finding the gravest would mean to look at all. Raises Invalid for another grouping, QueryError.
     """
     if by not in BY:
         raise Invalid(_("Findings are put together by %(names)s."), names=", ".join(BY))
@@ -67,11 +68,12 @@ def groups(query: Query, *, by: str, at: datetime, user: int | None = None, team
     rows = Finding.objects.filter(condition(query, viewer))
     if _is_dense(query, viewer):
         rows = rows.order_by("-score", "pk")
-    matches = list(rows.values_list("pk", flat=True)[: COUNTED + 1])
-    complete = len(matches) <= COUNTED
+    limit = WORDS_COUNTED if query.has_words else COUNTED
+    found = list(rows.values_list("pk", flat=True)[: limit + 1])
+    complete, matches = len(found) <= limit, found[:limit]
     column, _model, _field = BY[by]
-    counted = _counted(Finding.objects.filter(among("pk", matches[:COUNTED])), column)
-    return Groups(_named(counted[:SIZE], by), matches[:COUNTED], complete, len(counted) > SIZE)
+    counted = _counted(Finding.objects.filter(among("pk", matches)), column)
+    return Groups(_named(counted[:SIZE], by), matches, complete, len(counted) > SIZE)
 
 
 def _is_dense(query: Query, viewer: Viewer) -> bool:

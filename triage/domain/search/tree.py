@@ -107,6 +107,23 @@ class Query:
         """The canonical text: parsing it gives an equal query."""
         return "" if self.root is None else _written(self.root)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether free text is asked for: finding those takes a join, which a counter or an index does not."""
+        return self.root is not None and _has_words(self.root)
+
+
+def _has_words(node: Node) -> bool:
+    match node:
+        case Words():
+            return True
+        case Not(part):
+            return _has_words(part)
+        case And(parts) | Or(parts):
+            return any(_has_words(part) for part in parts)
+        case Clause():
+            return False
+
 
 def negated(node: Node) -> Node:
     """The opposite; twice negated is not negated."""

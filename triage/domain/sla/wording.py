@@ -10,7 +10,7 @@ from triage.models import ClockKind, Criticality, Environment, Severity, SlaTarg
 
 STATES = {
     "none": gettext_noop("no date"), "running": gettext_noop("running"), "overdue": gettext_noop("overdue"),
-    "paused": gettext_noop("paused"), "met": gettext_noop("kept"), "missed": gettext_noop("missed"),
+    "paused": gettext_noop("paused"), "met": gettext_noop("on time"), "missed": gettext_noop("too late"),
 }  # fmt: skip
 
 
