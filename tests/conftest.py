@@ -43,18 +43,42 @@ def _uploads_of_its_own(tmp_path_factory) -> None:
     settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path_factory.mktemp("uploads"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _owner_flushes() -> None:
-    """Between tests that commit, tables are emptied: the owner's right, and past the triggers that refuse it."""
-    flush = TransactionTestCase._fixture_teardown
+# What a test left behind, deleted: for the few rows that most leave, 3 ms where truncating every table takes 100. Content types and
+# permissions are the migrations' and stay.
+EMPTY = """
+DO $$
+DECLARE
+    each regclass;
+    used boolean;
+BEGIN
+    FOR each IN
+        SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+            AND relname NOT IN ('django_migrations', 'django_content_type', 'auth_permission')
+    LOOP
+        IF pg_relation_size(each) > 256 * 1024 THEN
+            EXECUTE format('TRUNCATE %s CASCADE', each);
+        ELSE
+            EXECUTE format('SELECT EXISTS (SELECT FROM %s)', each) INTO used;
+            IF used THEN
+                EXECUTE format('DELETE FROM %s', each);
+            END IF;
+        END IF;
+    END LOOP;
+END
+$$
+"""
 
-    def as_owner(case: TransactionTestCase) -> None:
+
+@pytest.fixture(scope="session", autouse=True)
+def _owner_empties() -> None:
+    """Between tests that commit, tables are emptied: the owner's right, and past the triggers that refuse it."""
+
+    def as_owner(_case: TransactionTestCase) -> None:
         with connections["default"].cursor() as cursor:
             cursor.execute("SET ROLE NONE; SET session_replication_role = replica")
-        try:
-            flush(case)
-        finally:
-            with connections["default"].cursor() as cursor:
+            try:
+                cursor.execute(EMPTY)
+            finally:
                 cursor.execute(f"SET session_replication_role = DEFAULT; SET ROLE {APP_ROLE}")
 
     TransactionTestCase._fixture_teardown = as_owner

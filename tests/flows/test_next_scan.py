@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import Clock
-from triage.domain import access, bundles, evidence, ingest, ledger, reach, verification
+from tests.factories import Clock, sealed
+from triage.domain import access, bundles, evidence, ingest, reach, verification
 from triage.domain.verification import policy
 from triage.models import Account, Event, Finding, Scan
 
@@ -46,7 +46,7 @@ def test_what_passes_in_the_next_generation_is_verified_by_that_report(clock, tm
     event = Event.objects.filter(subject="finding", subject_id=row.pk, kind="verified").latest("seq")
     assert (row.grade, event.scan, event.reason) == ("proof", after.pk, "pass row")
     # The report is what proves it: it is in the bundle, and the bundle says from which scan.
-    ledger.seal(at=clock())
+    sealed(clock())
     wanted = bundles.Wanted(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
     made = bundles.export(path=tmp_path / "b.zip", wanted=wanted, sample=0, actor=OPERATOR, at=clock())
     assert bundles.verify(str(made.path), keys=[made.key]).evidence >= Scan.objects.filter(state="done").count() - 1
