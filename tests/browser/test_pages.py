@@ -362,7 +362,7 @@ def test_findings_are_triaged_by_keyboard_alone(enter, estate, tess):
     assert faults(page) == []
     expect(page.locator(".row").nth(2).locator("[data-row-link]")).to_be_focused()
     page.keyboard.press("z")
-    expect(page.get_by_role("status").get_by_text("3 findings: taken back.")).to_be_visible()
+    expect(page.get_by_role("status").get_by_text("3 findings: undone.")).to_be_visible()
     expect(page.locator(".row").nth(2).locator("[data-row-link]")).to_be_focused()  # the page listens
 
     page.keyboard.press("j")
@@ -559,11 +559,11 @@ def test_everything_is_done_without_a_script(plain, tess, tmp_path):
     page.get_by_label("Search findings").fill("severity:high")
     page.keyboard.press("Enter")
     page.get_by_label("Choose F-").check()
-    page.get_by_role("button", name="Give to a team").click()
+    page.get_by_role("button", name="Assign to a team").click()
     page.get_by_label("Team").select_option("web")
-    page.get_by_role("button", name="See what will follow").click()
+    page.get_by_role("button", name="See what will happen").click()
     expect(page.get_by_text("1 finding changes")).to_be_visible()
-    page.get_by_role("button", name="Give to a team").click()
+    page.get_by_role("button", name="Assign to a team").click()
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".row .owner")).to_contain_text("Nobody")
 
@@ -572,7 +572,7 @@ def test_everything_is_done_without_a_script(plain, tess, tmp_path):
     expect(page.locator(".head .status")).to_have_text("In progress")
     page.locator(".finding > .actions summary").click()
     page.get_by_label("Team").select_option("web")
-    page.get_by_role("button", name="Assign").click()
+    page.locator(".finding > .actions").get_by_role("button", name="Assign").click()
     expect(page.locator(".side .owner").first).to_contain_text("Team Web")
 
     page.locator(".me summary").click()

@@ -510,7 +510,7 @@ def test_what_nobody_could_be_told_waits_two_days_for_a_way(world, slack):
     late(finding(bucket="b-2", owner=team("web")), at=world.clock.at)
     world.work()
     world.work(days=3)
-    assert Told.objects.filter(subject="breach").order_by("pk").last().why == "no way to tell"
+    assert Told.objects.filter(subject="breach").order_by("pk").last().why == "cannot be notified"
 
 
 # --- over, quieter, counted ---------------------------------------------------------------------------------------------------

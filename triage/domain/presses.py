@@ -50,11 +50,11 @@ def _open_form(connection: Connection, plugin: Any, said: Any) -> None:
         with translation.override(_language(connection, user)):
             fields = (
                 ("reason", _("Why"), "text"),
-                ("compensation", _("What compensates for it"), "text"),
+                ("compensation", _("Compensating control"), "text"),
                 ("until", _("Until"), "date"),
             )
             form = plugin.Form(
-                _("Exception %(finding)s") % {"finding": finding}, fields, "except", str(finding.pk), _("Ask for it")
+                _("Exception %(finding)s") % {"finding": finding}, fields, "except", str(finding.pk), _("Send request")
             )
         plugin.ask(said.trigger, form, options)
     except (TriageError, DeliveryError) as error:

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                     "verb",
                     models.CharField(
                         choices=[
-                            ("assign", "Give to a team"),
+                            ("assign", "Assign to a team"),
                             ("release", "Let the rules decide"),
                             ("move", "Change the status"),
                             ("acknowledge", "Acknowledge"),

@@ -21,10 +21,10 @@ class Migration(migrations.Migration):
             name="verb",
             field=models.CharField(
                 choices=[
-                    ("assign", "Give to a team"),
+                    ("assign", "Assign to a team"),
                     ("release", "Let the rules decide"),
                     ("move", "Change the status"),
-                    ("person", "Give to a person"),
+                    ("person", "Assign to a person"),
                     ("disown", "Not ours"),
                     ("acknowledge", "Acknowledge"),
                     ("undo", "Take back"),

@@ -15,10 +15,10 @@ class Act(models.Model):
     """
 
     class Verb(models.TextChoices):
-        ASSIGN = "assign", _("Give to a team")
+        ASSIGN = "assign", _("Assign to a team")
         RELEASE = "release", _("Let the rules decide")
         MOVE = "move", _("Change the status")
-        PERSON = "person", _("Give to a person")
+        PERSON = "person", _("Assign to a person")
         DISOWN = "disown", _("Not ours")
         ACKNOWLEDGE = "acknowledge", _("Acknowledge")
         UNDO = "undo", _("Take back")

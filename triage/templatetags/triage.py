@@ -166,7 +166,7 @@ EVENT_WORDS = {
     "paused": _("The clock is paused"), "resumed": _("The clock runs again"), "contained": _("Cut off at once, before it is fixed"),
     "acknowledged": _("Somebody has seen it"), "warned": _("The owner was warned"), "breached": _("Its time ran out"),
     "escalated": _("It was escalated"), "exception asked": _("An exception was asked for"), "requested": _("Asked for"),
-    "approved": _("Allowed"), "refused": _("Refused"), "revoked": _("Ended before its time"), "withdrawn": _("Withdrawn"),
+    "approved": _("Approved"), "refused": _("Refused"), "revoked": _("Ended before its time"), "withdrawn": _("Withdrawn"),
     "expired": _("Its end was reached"), "voided": _("Void: the risk changed"), "fixed": _("Fixed meanwhile"),
     "commented": _("A comment"), "comment changed": _("A comment was changed"), "comment withdrawn": _("A comment was taken away"),
     "ends soon": _("It ends soon"), "covered": _("Covers findings that came later"),
@@ -396,7 +396,7 @@ def before_at(address: str) -> str:
 
 TOLD_WORDS: Mapping[str, str] = {
     "fixed": _("fixed"), "failing": _("still failing"), "gone": _("gone"), "denied": _("denied"), "error": _("error"),
-    "cannot": _("cannot be verified"), "approved": _("allowed"), "refused": _("refused"),
+    "cannot": _("cannot be verified"), "approved": _("approved"), "refused": _("refused"),
 }  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def account_page(request: PageRequest, number: int) -> HttpResponse:
         except TriageError as problem:
             error, status = problem.text, status_code(problem)
         else:
-            messages.success(request, gettext("It is kept. Verifications go this way from now on."))
+            messages.success(request, gettext("Saved. Verifications use this access from now on."))
             return redirect("account", number)
     query = f"is:open account:{account.asked}"
     counted = facets.facets(search.parse(query), at=at)

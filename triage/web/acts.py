@@ -29,14 +29,14 @@ from triage.web.requests import PageRequest, back_to, needs, nudge
 Verb = Act.Verb
 VERIFY, TICKET, EXCEPT = "verify", "ticket", "except"  # which have pages and records of their own
 TITLES = {
-    Verb.ASSIGN: _("Give to a team"), Verb.RELEASE: _("Let the rules decide"), Verb.MOVE: _("Change the status"),
-    Verb.ACKNOWLEDGE: _("Acknowledge"), Verb.PERSON: _("Give to a person"), VERIFY: _("Run the checks again"), TICKET: _("Open tickets"),
+    Verb.ASSIGN: _("Assign to a team"), Verb.RELEASE: _("Let the rules decide"), Verb.MOVE: _("Change the status"),
+    Verb.ACKNOWLEDGE: _("Acknowledge"), Verb.PERSON: _("Assign to a person"), VERIFY: _("Rerun the checks"), TICKET: _("Open tickets"),
 }  # fmt: skip
 DONE = {
     Verb.RELEASE: _("the rules decide"),
     Verb.ACKNOWLEDGE: _("acknowledged"),
     Verb.DISOWN: _("not ours"),
-    Verb.UNDO: _("taken back"),
+    Verb.UNDO: _("undone"),
 }
 MOST_CHOSEN = 1_000  # one by one; beyond, a query says it
 MOST_TICKETS = 1_000
@@ -119,7 +119,7 @@ def _meant(said: Any) -> tuple[str, dict[int, int | None]]:
             raise Invalid(_("“%(text)s” is no finding."), text=text[:40])
         chosen[int(number)] = int(seen) if seen else None
     if not chosen:
-        raise Invalid(_("Nothing is chosen. Tick some findings, or choose all that match."))
+        raise Invalid(_("No findings are selected. Tick some findings, or select all that match."))
     if len(chosen) > MOST_CHOSEN:
         raise Invalid(
             _("More than %(limit)s findings are chosen one by one. Narrow the list by a filter, and choose all that match."),
@@ -138,14 +138,14 @@ def _done(request: PageRequest, verb: str) -> HttpResponse:
     back = back_to(request, reverse("queue"))
     total = planning.chosen(query, chosen, request.actor, localtime()).count()
     if total > TYPED_ABOVE and "".join(filter(str.isdecimal, request.POST.get("count", ""))) != str(total):
-        raise Invalid(_("Type the number of findings, %(n)s, to say that you mean all of them."), n=total)
+        raise Invalid(_("Type the number of findings, %(n)s, to confirm."), n=total)
     if verb == VERIFY:
         run = verification.request_all(
             query=query, findings=chosen, trigger=Verification.Trigger.PERSON, actor=request.actor, at=localtime()
         )
         nudge("verify_waiting")
         if total == 1 and run.total + run.joined:  # who looks at one goes on with the next
-            messages.success(request, gettext("The check is being run again."))
+            messages.success(request, gettext("The check is being rerun."))
             return redirect(back)
         return redirect("verification-run", run.pk)
     if verb == TICKET:
@@ -188,7 +188,7 @@ def tell(request: PageRequest, act: Act) -> None:
     else:
         said = ngettext("%(n)s finding: %(what)s.", "%(n)s findings: %(what)s.", act.done) % {"n": act.done, "what": words(act)}
     if act.skipped:
-        left = ngettext("%(n)s was left as it is.", "%(n)s were left as they are.", act.skipped) % {"n": act.skipped}
+        left = ngettext("%(n)s was left unchanged.", "%(n)s were left unchanged.", act.skipped) % {"n": act.skipped}
         said = f"{said} {left}"
     level = messages.success if act.done else messages.warning
     # The number makes the message one that can be taken back.

@@ -112,7 +112,7 @@ def _form(request: PageRequest, found: Connection) -> HttpResponse:
             shown["error"], status = error.text, status_code(error)
         else:
             nudge("test_connection", kept.pk)
-            messages.success(request, gettext("%(name)s is kept, and tested now.") % {"name": kept.name})
+            messages.success(request, gettext("%(name)s is saved and is being tested.") % {"name": kept.name})
             return redirect("connection", kept.name)
     plugin = connections.plugin_of(found)
     fields = [_field(setting, found, request.POST) for setting in connections.settings_of(found)]

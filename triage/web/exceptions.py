@@ -89,7 +89,7 @@ def exception_request(request: PageRequest) -> HttpResponse:
                 compensation=said.get("compensation", ""), attachment=attachment(request, "evidence"), passed="failed" not in said,
                 actor=request.actor, at=now(),
             )  # fmt: skip
-            messages.success(request, gettext("%(exception)s is asked for; somebody else has to decide.") % {"exception": asked})
+            messages.success(request, gettext("%(exception)s is requested; somebody else has to decide.") % {"exception": asked})
             return redirect(back_to(request, reverse("exception", args=[asked.pk])))
     except (TriageError, QueryError) as error:
         shown["error"] = error.text

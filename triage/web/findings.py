@@ -38,10 +38,10 @@ class Action(NamedTuple):
 
 ACTIONS = (
     Action(Status.OPEN, Status.IN_PROGRESS, _("Start work"), "play", main=True),
-    Action(Status.OPEN, Status.FIX_CLAIMED, _("It is fixed"), "wrench"),
-    Action(Status.IN_PROGRESS, Status.FIX_CLAIMED, _("It is fixed"), "wrench", main=True),
-    Action(Status.IN_PROGRESS, Status.OPEN, _("Back to open"), "undo-2"),
-    Action(Status.FIX_CLAIMED, Status.OPEN, _("Back to open"), "undo-2"),
+    Action(Status.OPEN, Status.FIX_CLAIMED, _("Mark as fixed"), "wrench"),
+    Action(Status.IN_PROGRESS, Status.FIX_CLAIMED, _("Mark as fixed"), "wrench", main=True),
+    Action(Status.IN_PROGRESS, Status.OPEN, _("Reopen"), "undo-2"),
+    Action(Status.FIX_CLAIMED, Status.OPEN, _("Reopen"), "undo-2"),
 )
 
 
@@ -95,7 +95,7 @@ def finding_verify(request: PageRequest, number: int) -> HttpResponse:
     def act() -> str:
         run = verification.request(finding=number, trigger=Verification.Trigger.PERSON, actor=request.actor, at=now())
         nudge("verify", run.pk)
-        return gettext("The check is being run again.")
+        return gettext("The check is being rerun.")
 
     return _done(request, number, act)
 
@@ -123,10 +123,10 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
         if "pause" in request.POST:
             until = end_of(request.POST.get("until", ""))
             clocks.pause(**said, until=until, reason=request.POST.get("reason", "")[:500])
-            return gettext("The clock stands until %(day)s.") % {"day": date_format(localtime(until), "DATE_FORMAT")}
+            return gettext("The clock is paused until %(day)s.") % {"day": date_format(localtime(until), "DATE_FORMAT")}
         if "resume" in request.POST:
             clocks.resume(**said, reason=request.POST.get("reason", "")[:500])
-            return gettext("The clock runs on.")
+            return gettext("The clock is running again.")
         if "contain" in request.POST:
             clocks.contain(
                 **said, done=request.POST.get("done", ""), exploited=request.POST.get("exploited", "unknown"),
@@ -149,10 +149,10 @@ def finding_comment(request: PageRequest, number: int) -> HttpResponse:
         comment = request.POST.get("comment", "")
         if not comment.isdecimal() or len(comment) > 18:
             comments.say(finding=number, text=request.POST.get("text", ""), **said)
-            return gettext("The comment stands.")
+            return gettext("Comment posted.")
         if "withdraw" in request.POST:
             comments.withdraw(comment=int(comment), **said)
-            return gettext("The comment is taken away.")
+            return gettext("Comment removed.")
         comments.edit(comment=int(comment), text=request.POST.get("text", ""), **said)
         return gettext("The comment is changed.")
 
@@ -223,7 +223,7 @@ def _steps(found: Finding, story: queries.FindingStory, said: Sequence[Comment])
     verified = found.status == Status.VERIFIED
     steps = [(_("Owner confirmed"), found.team_id is not None and (found.pinned or found.acknowledged_at is not None))]
     if found.contain_due or found.contained_at:
-        steps.append((_("Cut off at once"), found.contained_at is not None))
+        steps.append((_("Contained"), found.contained_at is not None))
     return [
         *steps,
         (_("Ticket opened"), bool(story.tickets)),

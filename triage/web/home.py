@@ -58,7 +58,7 @@ def _doors(request: PageRequest, *, secret: str = "") -> HttpResponse:
 def home_demo(request: PageRequest) -> HttpResponse:
     """Three weeks of a simulated account, brought by a worker while the person watches the scans come."""
     nudge("demonstrate")
-    messages.info(request, gettext("The demonstration is on its way: five reports of three weeks. Reload to see them come."))
+    messages.info(request, gettext("The demo is loading: five reports over three weeks. Reload to see them appear."))
     return redirect("scans")
 
 

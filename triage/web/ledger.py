@@ -27,7 +27,7 @@ def ledger_page(request: PageRequest) -> HttpResponse:
 @needs(Right.AUDIT)
 def ledger_verify(request: PageRequest) -> HttpResponse:
     nudge("verify_ledger")
-    messages.info(request, gettext("The log is being computed again; a million events take about half a minute."))
+    messages.info(request, gettext("The ledger is being recomputed; a million events take about half a minute."))
     return redirect("ledger")
 
 

@@ -55,7 +55,7 @@ def notification_form(request: PageRequest, slug: str) -> HttpResponse:
         except TriageError as error:
             shown["error"], status = error.text, status_code(error)
         else:
-            messages.success(request, gettext("Kept."))
+            messages.success(request, gettext("Saved."))
             return redirect("notifications")
     shown |= {
         "team": team, "slug": slug, "wish": wish, "ways": named_ways(), "mine": user is not None,

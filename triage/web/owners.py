@@ -190,7 +190,7 @@ def _is_small() -> bool:
 def _leave_to_worker(request: PageRequest, reason: str = "") -> None:
     nudge("resolve_owners", request.user.pk, reason)
     messages.success(
-        request, gettext("It holds from now on. The estate is large: a worker asks the rules again, asset by asset.")
+        request, gettext("This is now in force. There are many assets: a worker is re-evaluating the rules, asset by asset.")
     )
 
 

@@ -70,13 +70,13 @@ def _done(request: PageRequest, user: User) -> str:
     if "take" in request.POST:
         name, _colon, slug = request.POST["take"].partition(":")
         if user == request.user and name == Role.ADMINISTRATOR:
-            raise Invalid(_("Nobody takes this role from himself: another administrator does."))
+            raise Invalid(_("You cannot remove this role from yourself. Ask another administrator."))
         access.take(user=user, role=name, team=team_named(slug) if slug else None, **by)
-        return gettext("%(person)s has the role no more.") % {"person": user}
+        return gettext("%(person)s no longer has the role.") % {"person": user}
     if user == request.user:
-        raise Invalid(_("Nobody keeps himself out: another administrator does."))
+        raise Invalid(_("You cannot suspend your own access. Ask another administrator."))
     users.let_in(user=user, yes="let-in" in request.POST, **by)
-    said = _("%(person)s may come in.") if user.is_active else _("%(person)s is kept out.")
+    said = _("%(person)s has access.") if user.is_active else _("Access is suspended for %(person)s.")
     return gettext(said) % {"person": user}
 
 

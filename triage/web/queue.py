@@ -26,9 +26,9 @@ from triage.web.requests import PageRequest, back_to, needs
 
 SECONDS = 5  # that a search may take
 VIEWS = (
-    (_("To be fixed"), "is:open"), (_("Mine or my team's"), "is:open is:mine"), (_("Overdue"), "is:open is:overdue"),
+    (_("To fix"), "is:open"), (_("Mine or my team's"), "is:open is:mine"), (_("Overdue"), "is:open is:overdue"),
     (_("Due soon"), "is:open is:due_soon"), (_("Without an owner"), "is:open is:unowned"),
-    (_("Came back"), "is:open is:regressed"), (_("To be verified"), "status:fix_claimed"), (_("Was fixed"), "status:verified"),
+    (_("Came back"), "is:open is:regressed"), (_("To verify"), "status:fix_claimed"), (_("Was fixed"), "status:verified"),
 )  # fmt: skip
 GROUPINGS = {"": _("List"), "check": _("Check"), "asset": _("Asset"), "owner": _("Owner"), "account": _("Account")}
 GROUP_ROWS = 20  # of a group, before one goes to the whole of it
@@ -123,7 +123,7 @@ def view_keep(request: PageRequest) -> HttpResponse:
     except (TriageError, search.QueryError) as error:
         messages.error(request, gettext(error.text.message) % error.text.params)
         return redirect(back_to(request, reverse("queue")))
-    messages.success(request, gettext("The view “%(name)s” is kept.") % {"name": kept})
+    messages.success(request, gettext("The view “%(name)s” is saved.") % {"name": kept})
     return redirect(link(kept.query, order=kept.order, group=kept.group))
 
 

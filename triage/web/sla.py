@@ -130,7 +130,7 @@ def _is_tried(request: PageRequest) -> bool:
     if "simulate" not in request.POST:
         return False
     if Finding.objects.filter(settled_at=None, clock_from__isnull=False)[: MOST_TRIED + 1].count() > MOST_TRIED:
-        raise Invalid(_("So many clocks take longer than a page may: `cspm sla simulate FILE` does it."))
+        raise Invalid(_("There are too many clocks to simulate in a page. Use `cspm sla simulate FILE`."))
     return True
 
 

@@ -45,7 +45,7 @@ def source_run(request: PageRequest, name: str) -> HttpResponse:
         for report in sources.waiting(at=now())[:found]:
             nudge("fetch_report", report)
         if found:
-            messages.success(request, gettext("%(name)s is at work. What it brings will stand here.") % {"name": name})
+            messages.success(request, gettext("%(name)s is running. Its reports will appear here.") % {"name": name})
         else:
-            messages.info(request, gettext("%(name)s has nothing that was not taken in before.") % {"name": name})
+            messages.info(request, gettext("%(name)s has no new reports.") % {"name": name})
     return redirect("sources")

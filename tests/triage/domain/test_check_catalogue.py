@@ -114,7 +114,7 @@ def test_pages_and_command_line(client):
     check = Check.objects.get()
     client.force_login(person("vic@example.com", "viewer"))
     assert check.key in client.get("/checks").content.decode()
-    assert "No check is called so" in client.get("/checks", {"q": "zzz"}).content.decode()
+    assert "No matching checks" in client.get("/checks", {"q": "zzz"}).content.decode()
     assert client.post(f"/checks/{check.pk}", {"override": "2", "override_reason": "x"}).status_code == 403
     assert client.get("/checks/999999").status_code == 404
     client.force_login(person("ada@example.com", "administrator"))

@@ -139,7 +139,7 @@ def test_coverage_says_who_was_never_scanned_and_who_not_lately():
 @pytest.mark.django_db
 def test_the_page_and_the_command_line_tell_and_take_in(client, tmp_path):
     client.force_login(person("vic@example.com", "viewer"))
-    assert "No account is known yet" in client.get("/accounts").content.decode()
+    assert "No accounts yet" in client.get("/accounts").content.decode()
     assert client.post("/accounts", {"list": SimpleUploadedFile("a.csv", TABLE.encode()), "apply": "1"}).status_code == 403
     client.force_login(person("ada@example.com", "administrator"))
     seen = client.post("/accounts", {"list": SimpleUploadedFile("a.csv", TABLE.encode()), "preview": "1"}).content.decode()

@@ -35,9 +35,9 @@ def test_it_is_done_told_and_taken_back(client, triager, rows):
     assert Finding.objects.filter(team__slug="web", pinned=True).count() == 3
     assert f'action="/acts/{act.pk}/undo"' in page.content.decode()
     page = client.post(f"/acts/{act.pk}/undo", {"next": "/triage"}, follow=True).content.decode()
-    assert "3 findings: taken back." in page
+    assert "3 findings: undone." in page
     assert Finding.objects.filter(team__slug="data", pinned=False).count() == 3
-    assert "taken back" in client.get("/acts").content.decode()
+    assert "undone" in client.get("/acts").content.decode()
 
 
 def test_one_finding_s_buttons_can_be_taken_back_too(client, triager, rows):
@@ -53,7 +53,7 @@ def test_what_somebody_changed_meanwhile_is_left_and_said(client, triager, rows)
     seen = picked(rows)
     change(rows[0], severity=2)
     page = client.post(NEW, {"verb": "move", "f": seen, "to": "in_progress"}, follow=True).content.decode()
-    assert "1 was left as it is." in page
+    assert "1 was left unchanged." in page
     table = client.get(f"/acts/{Act.objects.get().pk}").content.decode()
     assert "It was changed since you looked at it" in table
     assert "(severity, the service)" in table
@@ -99,7 +99,7 @@ def test_an_exception_is_asked_for_them(client, triager, rows):
 @pytest.mark.parametrize(
     ("what", "code", "said"),
     [
-        ({"verb": "assign"}, 400, "Nothing is chosen"),
+        ({"verb": "assign"}, 400, "No findings are selected"),
         ({"verb": "assign", "f": "x.1"}, 400, "is no finding"),
         ({"verb": "assign", "all": "1", "q": "is:("}, 400, ""),
         ({"verb": "sing"}, 404, ""),

@@ -83,7 +83,7 @@ def test_an_asset_tells_what_stands_around_it(client, viewer):
     asset = Asset.objects.get()
     page = client.get(f"/assets/{asset.pk}").content.decode()
     assert page.count("data-row=") == 1
-    assert "What it carried before" in page
+    assert "Previous tags" in page
     assert "says “data”" in page
     then = client.get(f"/assets/{asset.pk}", {"on": (DAY + timedelta(days=1)).date().isoformat()}).content.decode()
     assert "says “web”" in then

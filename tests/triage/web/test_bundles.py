@@ -86,8 +86,8 @@ def test_the_ledger_shows_its_head_and_the_first_broken_place(client, auditor):
     sealed(AT)
     ledger.verify(at=AT)
     page = client.get(reverse("ledger")).content.decode()
-    assert "The log holds" in page
-    assert "No witness outside has a head" in page
+    assert "The ledger is intact" in page
+    assert "No external witness has a head" in page
     head = client.get(reverse("ledger-head"))
     assert head["Content-Disposition"].startswith("attachment")
     assert "findings 1\n" in head.content.decode()
@@ -98,7 +98,7 @@ def test_the_ledger_shows_its_head_and_the_first_broken_place(client, auditor):
         cursor.execute("SET session_replication_role = DEFAULT; SET ROLE cspm_app")
     ledger.verify(at=AT)
     page = client.get(reverse("ledger")).content.decode()
-    assert "The log does not hold" in page
+    assert "The ledger is not intact" in page
     assert "is not what was sealed" in page
 
 

@@ -33,7 +33,7 @@ def later(days: int = 20) -> str:
 
 def test_from_the_request_to_the_decision_and_back(client, triager, approver):
     row = running()
-    assert "Ask for an exception" in client.get(reverse("finding", args=[row.pk])).content.decode()
+    assert "exceptions/request" in client.get(reverse("finding", args=[row.pk])).content.decode()
     form = client.get(reverse("exception-request"), {"finding": row.pk})
     assert "open finding now" in form.content.decode()
 
@@ -69,7 +69,7 @@ def test_from_the_request_to_the_decision_and_back(client, triager, approver):
     row.refresh_from_db()
     assert row.status == "open"
     assert "Revoked" in client.get(reverse("exception", args=[asked.pk])).content.decode()
-    assert "Nothing is excepted" in client.get(reverse("exceptions")).content.decode()
+    assert "No exceptions" in client.get(reverse("exceptions")).content.decode()
     assert str(asked) in client.get(reverse("exceptions"), {"all": "1"}).content.decode()
 
 
@@ -106,7 +106,7 @@ def test_a_manual_finding_is_attested(client, triager, approver):
 def test_viewers_read_and_do_nothing(client, viewer):
     row = running()
     assert client.get(reverse("exceptions")).status_code == 200
-    assert "Ask for an exception" not in client.get(reverse("finding", args=[row.pk])).content.decode()
+    assert "exceptions/request" not in client.get(reverse("finding", args=[row.pk])).content.decode()
     said = {"finding": row.pk, "kind": "accepted", "reason": "x", "until": later(), "request": "1"}
     assert client.post(reverse("exception-request"), said).status_code == 403
     assert client.get(reverse("exception", args=[99])).status_code == 404

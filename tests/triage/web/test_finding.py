@@ -116,8 +116,8 @@ def test_the_story_is_told_in_sentences(client, viewer, triager):
     text = page(client, row)
 
     for sentence in (
-        "Reported for the first time", "Work began", "Said to be fixed: waiting for proof", "Fixed, with proof",
-        "It is back: the check fails again", "the fix held 4 days", "fixed by Tess Martin", "That is no proof of a fix",
+        "Reported for the first time", "Work began", "Fix claimed: waiting for proof", "Fixed, with proof",
+        "It is back: the check fails again", "the fix held 4 days", "fixed by Tess Martin", "That does not prove a fix",
     ):  # fmt: skip
         assert sentence in text
 

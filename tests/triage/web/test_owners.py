@@ -105,7 +105,7 @@ def test_a_problem_stands_at_its_rule_and_not_at_a_line_of_a_file(client, admin,
     assert "<strong>Ledger</strong> – There is no team “datta”. Did you mean “data”?" in squeezed(page)
     assert "Line" not in page
     assert page.count('<details class="fold rule-body" open>') == 1
-    assert "cannot be asked before" in page
+    assert "Fix the errors in the rules" in page
 
 
 def test_a_rule_says_what_it_does_with_its_own_words(client, viewer, estate):
@@ -193,7 +193,7 @@ def test_nobody_s_rules_are_overwritten_unseen(client, admin, estate):
 
 
 def test_without_any_rule_the_usual_ones_are_asked(client, admin, estate):
-    assert "Without any rule the usual ones are asked" in client.post(RULES, {"do": "remove:0"}).content.decode()
+    assert "If there are no rules, the defaults apply" in client.post(RULES, {"do": "remove:0"}).content.decode()
     written({"kind": "fallback", "name": "Rest", "team": "web"})
     page = squeezed(client.post(RULES, {"do": "try"}).content.decode())
     assert "<strong>3</strong> findings to fix would change hands" in page
@@ -223,7 +223,7 @@ def test_a_large_estate_is_left_to_a_worker_with_the_reason(client, admin, estat
     asked = []
     monkeypatch.setattr(owners, "nudge", lambda *said: asked.append(said))
     page = client.post(RULES, form(PATTERN, do="publish", reason="billing moved"), follow=True).content.decode()
-    assert "a worker asks the rules again" in page
+    assert "a worker is re-evaluating the rules" in page
     assert asked == [("resolve_owners", admin.pk, "billing moved")]
     assert not Finding.objects.filter(team__slug="data").exists()
 

@@ -302,8 +302,8 @@ def test_i_hear_what_came_of_a_verification(contributor, web, named_verifier):
 
 
 def test_a_desk_that_is_clear_says_so(client, viewer):
-    assert "Nothing waits for you" in client.get("/me").content.decode()
-    assert "Nothing to know yet" in client.get("/me/inbox").content.decode()
+    assert "Nothing is waiting for you" in client.get("/me").content.decode()
+    assert "Your inbox is empty" in client.get("/me/inbox").content.decode()
 
 
 def test_an_erased_person_is_told_nothing_and_named_nowhere(client, triager, row, carl):

@@ -171,7 +171,7 @@ def test_a_preview_of_nothing_is_no_preview(client, viewer, selected):
     [
         (None, {}, "No findings yet"),
         ("fixed", {}, "Nothing to fix"),
-        ("open", {"q": "is:open severity:low"}, "Nothing fits this search"),
+        ("open", {"q": "is:open severity:low"}, "No findings match this search"),
     ],
 )
 def test_an_empty_queue_says_what_to_do_next(client, triager, prepare, query, words):

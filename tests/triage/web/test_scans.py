@@ -114,7 +114,7 @@ def test_what_was_not_reported_stands_apart_and_is_called_no_fix(client, viewer)
 
     page = client.get(f"/scans/{found.pk}").content.decode()
 
-    assert "Absence is no fix" in page
+    assert "Absence does not prove a fix" in page
     assert page.index("diff-regressed") < page.index("diff-unreported")
 
 

@@ -75,7 +75,7 @@ def test_the_consequences_are_shown_before_anything_is_published(client, adminis
 
     shown = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", "applies": "open"})
 
-    assert "1 would get another date, 1 would be late at once" in shown.content.decode()
+    assert "1 would get a new date, 1 would be overdue immediately" in shown.content.decode()
     row.refresh_from_db()
     assert (str(row.sla), SlaVersion.objects.count()) == ("Default v1", 1)
 
@@ -108,7 +108,7 @@ def test_a_policy_is_tried_on_what_was(client, administrator, monkeypatch):
     page = client.post(reverse("sla-edit"), {"text": POLICY, "simulate": "1"})
     [(level, tally)] = page.context["tallies"]
     assert (level, tally.clocks, tally.missed, tally.would_miss) == (5, 1, 0, 1)
-    assert "Kept, and would have been missed" in page.content.decode()
+    assert "Met, but would have been missed" in page.content.decode()
     assert SlaVersion.objects.count() == 1
     monkeypatch.setattr("triage.web.sla.MOST_TRIED", 0)
     assert "cspm sla simulate" in client.post(reverse("sla-edit"), {"text": POLICY, "simulate": "1"}).content.decode()
@@ -174,11 +174,11 @@ def test_a_clock_is_paused_and_resumed_from_the_page(client, triager):
 
     done = client.post(where, {"version": row.version, "pause": "1", "until": until, "reason": "frozen"}, follow=True)
 
-    assert "The clock stands until" in done.content.decode()
+    assert "The clock is paused until" in done.content.decode()
     row.refresh_from_db()
     assert (row.due_at, row.paused_at is not None) == (None, True)
     page = client.get(reverse("finding", args=[row.pk])).content.decode()
-    assert "The clock stands" in page
+    assert "The clock is paused" in page
     assert "frozen" in page
 
     client.post(where, {"version": row.version, "resume": "1"})

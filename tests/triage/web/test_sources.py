@@ -24,7 +24,7 @@ def inbox(settings, tmp_path, db):
 
 def test_without_a_source_it_says_what_one_is(client, viewer):
     page = client.get("/sources").content.decode()
-    assert "Reports are brought by hand" in page
+    assert "Reports are imported by hand" in page
     assert "Add a source" not in page
 
 
@@ -33,10 +33,10 @@ def test_a_look_is_taken_from_the_page(client, triager, inbox):
     path.write_bytes(prowler([row()]))
     os.utime(path, (time.time() - 60, time.time() - 60))
     page = client.post("/sources/drop/run", follow=True).content.decode()
-    assert "drop is at work" in page
+    assert "drop is running" in page
     assert "monday.csv" in page
     assert SourceReport.objects.count() == 1
-    assert "has nothing that was not taken in before" in client.post("/sources/drop/run", follow=True).content.decode()
+    assert "has no new reports" in client.post("/sources/drop/run", follow=True).content.decode()
 
 
 def test_who_may_not_import_has_no_button(client, viewer, inbox):

@@ -164,7 +164,7 @@ def test_what_nothing_answers_is_said(client, triager):
     page = client.post("/verifications/ask", {"q": "is:open"}, follow=True).content.decode()
 
     assert "Nothing was left to verify." in page
-    assert "No verifier answers the check of 1 finding." in page
+    assert "No verifier supports the check of 1 finding." in page
 
 
 @pytest.mark.parametrize("address", ["/verifications/ask", "/verifications/runs/1/cancel"])
@@ -210,7 +210,7 @@ def test_a_run_shows_its_own_alone(client, viewer):
 def test_what_waits_is_withdrawn(client, triager):
     buckets("fixed-1", "fixed-2")
     run = asked()
-    assert "Withdraw what waits" in client.get(f"/verifications/runs/{run.pk}").content.decode()
+    assert "Withdraw waiting verifications" in client.get(f"/verifications/runs/{run.pk}").content.decode()
 
     page = client.post(f"/verifications/runs/{run.pk}/cancel", follow=True).content.decode()
 
@@ -223,7 +223,7 @@ def test_what_waits_is_withdrawn(client, triager):
 def test_a_viewer_withdraws_nothing(client, viewer):
     buckets("fixed-1")
     run = asked(actor=Actor(name="user:99", door="page", roles=frozenset({Role.TRIAGER})))
-    assert "Withdraw what waits" not in client.get(f"/verifications/runs/{run.pk}").content.decode()
+    assert "Withdraw waiting verifications" not in client.get(f"/verifications/runs/{run.pk}").content.decode()
 
     client.post(f"/verifications/runs/{run.pk}/cancel")
 

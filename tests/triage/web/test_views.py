@@ -19,7 +19,7 @@ def test_a_view_is_kept_shown_and_taken_away(client, triager):
     finding()
     page = keep(client, order="due").content.decode()
     view = SavedView.objects.get()
-    assert "is kept" in page
+    assert "is saved" in page
     assert "/triage?q=type%3AAwsS3Bucket+is%3Aopen&amp;order=due" in page
     keep(client, q="is:overdue")
     assert SavedView.objects.get().query == "is:overdue"

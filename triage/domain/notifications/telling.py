@@ -109,7 +109,7 @@ def _is_wanted(recipient: Recipient, row: Told, at: datetime) -> bool:
         row.due_at = at + timedelta(minutes=1)
         return False
     if recipient.connection is None:
-        row.state, row.why = Told.State.DROPPED, "no way to tell"
+        row.state, row.why = Told.State.DROPPED, "cannot be notified"
     elif row.subject not in recipient.subjects:
         row.state, row.why = Told.State.DROPPED, "not wanted"
     elif recipient.is_sink and not _is_for_machine(recipient, row):
@@ -312,7 +312,7 @@ def _buttons(only: Finding | None, first: Told, recipient: Recipient) -> tuple[B
     value = f"{only.pk}:{first.pk}"
     return (
         Button("acknowledge", _("I have seen it"), value), Button("verify", _("Verify now"), value),
-        Button("except", _("Ask for an exception"), value), Button("snooze", _("Quiet for three days"), value),
+        Button("except", _("Request an exception"), value), Button("snooze", _("Quiet for three days"), value),
         Button("open", _("Open the finding"), url=f"{settings.BASE_URL.rstrip('/')}/findings/{only}"),
     )  # fmt: skip
 

@@ -135,7 +135,7 @@ _SLA = (
     Choice("paused", None, _("Paused"), ("en_pause", "suspendu")),
 )
 _IS = (
-    Choice("open", None, _("To be fixed"), ("ouvert", "ouverte", "à_corriger")),
+    Choice("open", None, _("To fix"), ("ouvert", "ouverte", "à_corriger")),
     Choice("closed", None, _("Nothing to be done"), ("fermé", "fermée", "clos")),
     Choice("overdue", None, _("Overdue"), ("en_retard", "dépassé")),
     Choice("due_soon", None, _("Due soon"), ("bientôt", "bientôt_due")),

@@ -65,7 +65,7 @@ class Command(TriageCommand):
                 self.stdout.write(json.dumps(line, ensure_ascii=False))
             return
         self.table(
-            [gettext("check"), gettext("severity"), gettext("open"), gettext("ever"), gettext("declared false")],
+            [gettext("check"), gettext("severity"), gettext("open"), gettext("ever"), gettext("false positives")],
             [
                 [f"{row.check.scanner}:{row.check.key}", str(Severity(row.check.override or row.check.severity).label)
                  + ("*" if row.check.override else ""), str(row.open), str(row.ever), f"{row.noise} %" if row.false else "–"]

@@ -94,7 +94,7 @@ class Command(TriageCommand):
         for digest, why in made.absent.items():
             self.say(gettext("  not in it: %(digest)s (%(why)s)") % {"digest": digest, "why": why})
         self.say()
-        self.say(gettext("Tell the auditor by another way than the bundle's:"))
+        self.say(gettext("Give the auditor through a separate channel:"))
         self.say(gettext("  key        %(key)s") % {"key": made.key})
         self.say(gettext("  verify.py  SHA-256 %(digest)s") % {"digest": made.verifier})
         self.say(gettext("  bundle     SHA-256 %(digest)s") % {"digest": made.sha256})

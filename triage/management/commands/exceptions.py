@@ -137,7 +137,7 @@ class Command(TriageCommand):
             actor=self.actor(options), at=self.at(), compensation=options["compensation"],
             **proof(options["evidence"]), passed=not options["failed"],
         )  # fmt: skip
-        self._done(asked, gettext("%(exception)s is asked for; somebody else has to decide."), options)
+        self._done(asked, gettext("%(exception)s is requested; somebody else has to decide."), options)
 
     def _approve(self, options: dict[str, Any]) -> None:
         self._decide(deciding.approve, gettext("%(exception)s is in force until %(until)s."), options)

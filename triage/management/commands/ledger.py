@@ -63,13 +63,13 @@ class Command(TriageCommand):
         if found.check is None:
             self.say(gettext("It was never computed again: cspm ledger verify."))
         else:
-            said = _fault(found.check.fault) or gettext("It held.")
+            said = _fault(found.check.fault) or gettext("Intact.")
             self.say(gettext("Last verified %(at)s: %(said)s") % {"at": f"{found.check.at:%Y-%m-%d %H:%M}", "said": said})
         for row in found.witnesses:
             size = str(row.last.checkpoint_id) if row.last else gettext("nothing yet")
             self.say(gettext("Witness %(name)s has: %(size)s") % {"name": row.connection.name, "size": size})
         if not found.witnesses:
-            self.say(gettext("No witness outside has a head: whoever rules the database and the key could rewrite history."))
+            self.say(gettext("No external witness has a head: whoever controls the database and the key could rewrite history."))
 
     def _verify(self, options: dict[str, Any]) -> None:
         self.actor(options).demand(Right.AUDIT)

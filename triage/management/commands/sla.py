@@ -102,7 +102,7 @@ class Command(TriageCommand):
             sign = "✔" if candidate.won else "·"
             self.say(f"    {sign} {in_words(candidate.target)} → {_time(candidate.due)}  ({candidate.target.version})")
         for step in story.steps:
-            told = gettext("told %(at)s") % {"at": _time(step.told)} if step.told else ""
+            told = gettext("notified %(at)s") % {"at": _time(step.told)} if step.told else ""
             self.say(f"    {step.percent:>4} %  {_time(step.at)}  {', '.join(step.tell)}  {told}".rstrip())
 
     def _list(self, options: dict[str, Any]) -> None:
