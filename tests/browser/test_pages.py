@@ -277,7 +277,18 @@ def test_what_opens_is_for_everybody_too(enter, estate, tess, settings):
     root.get_by_text("Change").nth(1).click()
     assert faults(root) == []
 
+    page.goto("/triage")
+    page.locator(".more-places summary").click()
+    places = page.locator(".more-places .entry:visible")
+    expect(places.get_by_text("Triage", exact=True)).to_have_count(0)  # what stands beside it already
+    expect(places.first).to_have_text("Verifications")
+    assert faults(page) == []
+
     phone = enter(tess, width=390, height=844)
+    phone.goto(f"/findings/{estate}")
+    phone.get_by_text("Assign", exact=True).first.click()
+    assert phone.locator(".actions .panel").evaluate("it => it.getBoundingClientRect().right") <= 390
+    assert faults(phone) == []
     phone.goto("/triage")
     phone.locator(".facet-fold summary").click()
     expect(phone.get_by_role("link", name="Overdue")).to_be_visible()
@@ -342,6 +353,46 @@ def test_the_queue_is_worked_through_by_keyboard(enter, estate, tess):
     expect(page).to_have_url(re.compile("/scans$"))
 
 
+def test_the_search_box_says_what_may_follow(enter, estate, tess):
+    page = enter(tess)
+    page.goto("/triage")
+    page.keyboard.press("/")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("sev")
+    options = page.locator("#completion [role=option]")
+    expect(options).to_have_text(["severity:Severity"])
+    assert faults(page) == []
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")  # takes the choice, and searches nothing
+    expect(options.first).to_have_text("informationalInformational")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Tab")
+    box = page.get_by_label("Search findings")
+    expect(box).to_have_value("severity:critical ")
+    expect(page.locator("#completion")).to_be_hidden()
+    page.keyboard.type("acme")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("team:")
+    expect(options.first).to_be_visible()
+    page.keyboard.press("Escape")  # closes the list alone
+    expect(page.locator("#completion")).to_be_hidden()
+    expect(box).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.get_by_role("option", name="web").click()
+    expect(box).to_have_value("team:web ")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("q=team"))
+
+
+def test_an_exception_is_requested_for_what_is_selected(enter, estate, tess):
+    page = enter(tess)
+    page.goto("/triage")
+    page.keyboard.press("j")
+    page.keyboard.press("4")
+    expect(page).to_have_url(re.compile(r"/exceptions/request\?q=id"))  # a page of its own, not within the sheet
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_findings_are_triaged_by_keyboard_alone(enter, estate, tess):
     """Chosen, given away, taken back, acknowledged; and a rule found by the palette."""
     page = enter(tess)
@@ -370,7 +421,7 @@ def test_findings_are_triaged_by_keyboard_alone(enter, estate, tess):
     expect(page.get_by_role("status").get_by_text("acknowledged")).to_be_visible()
 
     page.keyboard.press("Control+k")
-    expect(page.get_by_role("combobox")).to_be_focused()
+    expect(page.get_by_role("dialog").get_by_role("combobox")).to_be_focused()
     page.keyboard.type("owners")
     expect(page.get_by_role("option", selected=True)).to_contain_text("Owners")
     assert faults(page) == []

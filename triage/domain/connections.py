@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Case, F, QuerySet, When
+from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from triage import plugins
@@ -175,7 +176,7 @@ def write(wanted: Wanted, *, log: Recording, at: datetime) -> Connection:
         connection.options["teams"] = {slug: _of_team(slug, given, known) for slug, given in teams.items()}
     connection.secrets = {name: value for name, value in {**connection.secrets, **kept}.items() if value}
     missing = [
-        setting.name
+        f"{gettext(setting.label)} ({setting.name})"
         for setting in known
         if setting.required
         and not (connection.options.get(setting.name) or connection.secrets.get(setting.name) or setting.default)

@@ -28,6 +28,8 @@ def create(*, email: str, name: str, actor: Actor, at: datetime) -> User:
     """A person without password and without role: nobody comes in by being created. Raises Invalid for an address that is none or taken."""
     actor.demand(Right.ADMINISTER)
     address = email.strip().casefold()
+    if not address:
+        raise Invalid(_("An e-mail address is missing."))
     try:
         validate_email(address)
     except ValidationError:

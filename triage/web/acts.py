@@ -14,6 +14,7 @@ from django.utils.timezone import localtime, now
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from triage.domain import acts, lifecycle, queries, tickets, verification
 from triage.domain.access import Right
@@ -56,7 +57,8 @@ def act_new(request: PageRequest) -> HttpResponse:
     said = request.POST if request.method == "POST" else request.GET
     verb = said.get("verb", "")
     if verb == EXCEPT:
-        return redirect(f"{reverse('exception-request')}?{urlencode({'q': _as_query(said)})}")
+        page = f"{reverse('exception-request')}?{urlencode({'q': _as_query(said)})}"
+        return HttpResponseClientRedirect(page) if request.htmx else redirect(page)
     if verb not in TITLES:
         raise NotFound("There is no such page.")
     shown: dict[str, Any] = {

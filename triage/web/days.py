@@ -17,6 +17,8 @@ def beginning_of(day: str) -> datetime:
 
 def end_of(day: str) -> datetime:
     """The end of a day in the person's time zone. Raises Invalid."""
+    if not day:
+        raise Invalid(_("A day is missing. Choose one in the calendar."))
     try:
         found = date.fromisoformat(day)
     except ValueError:

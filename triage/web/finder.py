@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
-from triage.domain import finder
+from triage.domain import finder, search
 from triage.domain.access import Right
 from triage.domain.finder import Found
 from triage.domain.search.fields import folded
@@ -16,6 +16,8 @@ from triage.web.filters import link
 from triage.web.places import places
 from triage.web.queue import VIEWS
 from triage.web.requests import PageRequest, needs
+
+LONGEST = 2000  # characters of a query that are looked at
 
 
 @require_safe
@@ -37,6 +39,17 @@ def search_everything(request: PageRequest) -> HttpResponse:
         rows.append({"icon": "search", "label": text, "href": link(text), "kind": gettext("Search the queue")})
     shown = {"q": text, "rows": rows}
     return render(request, "triage/finder/_found.html" if request.htmx else "triage/finder/page.html", shown)
+
+
+@require_safe
+@needs(Right.VIEW)
+def completion(request: PageRequest) -> HttpResponse:
+    """What may follow in the search box of findings or assets. Query: `q`, the text; `at`, where the cursor stands in it."""
+    text, at = request.GET.get("q", "")[:LONGEST], request.GET.get("at", "")
+    found = search.complete(text, int(at) if at.isdecimal() and len(at) < 5 else len(text))
+    # What stands there already as it is suggests nothing.
+    rows = [row for row in found if row.text != text[row.start : row.end]]
+    return render(request, "triage/finder/_completion.html", {"rows": rows})
 
 
 def _row(found: Found) -> dict[str, Any]:

@@ -60,6 +60,7 @@ urlpatterns = [
     path("first/hide", home.home_steps, name="home-steps"),
     path("triage", queue.queue, name="queue"),
     path("search", finder.search_everything, name="search"),
+    path("search/completion", finder.completion, name="completion"),
     path("triage/views", queue.view_keep, name="view-keep"),
     path("triage/rows", queue.queue_rows, name="queue-rows"),
     path("unowned", owners.unowned, name="unowned"),

@@ -265,14 +265,15 @@ function openPalette() {
   if (!palette.querySelector("[role=option]")) field.dispatchEvent(new Event("search"));
 }
 
-function choose(by) {
-  const options = [...document.querySelectorAll("#palette [role=option]")];
+/* The next option of a list, or the one before, is the chosen one; the field that the list belongs to keeps the focus. */
+function choose(by, field = document.getElementById("palette-q"), list = document.getElementById("palette-found")) {
+  const options = [...list.querySelectorAll("[role=option]")];
   if (!options.length) return;
   const at = options.findIndex((option) => option.getAttribute("aria-selected") === "true");
-  const next = options[(at + by + options.length) % options.length];
+  const next = options[at < 0 && by < 0 ? options.length - 1 : (at + by + options.length) % options.length];
   for (const option of options) option.setAttribute("aria-selected", option === next);
   next.scrollIntoView({ block: "nearest" });
-  document.querySelector("#palette input").setAttribute("aria-activedescendant", next.id);
+  field.setAttribute("aria-activedescendant", next.id);
 }
 
 document.addEventListener("keydown", (event) => {
@@ -289,6 +290,59 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-palette-open]")) { event.preventDefault(); openPalette(); }
   if (event.target.id === "palette") event.target.close(); // beside the box
 });
+
+/* --- The search box says what may follow: arrows choose, Enter or Tab takes it; without a choice Enter searches --- */
+
+const query = document.querySelector("[data-completion]");
+const following = document.getElementById("completion");
+let asked = 0;
+
+async function suggest() {
+  const number = ++asked;
+  const at = new URLSearchParams({ q: query.value, at: query.selectionStart });
+  const answer = await fetch(`${query.dataset.completion}?${at}`).catch(() => null);
+  if (number !== asked || document.activeElement !== query) return;
+  following.innerHTML = answer?.ok ? await answer.text() : "";
+  offer(following.childElementCount > 0);
+}
+
+function offer(on) {
+  if (!on) asked += 1; // an answer that is on its way is late
+  following.hidden = !on;
+  query.setAttribute("aria-expanded", on);
+  query.removeAttribute("aria-activedescendant");
+}
+
+function take(option) {
+  const { text, start, end } = option.dataset;
+  const whole = /[:<>=]\S*$/.test(query.value.slice(0, start)) || /^is:./.test(text); // a value, not the name of a field
+  query.setRangeText(text + (whole && Number(end) === query.value.length ? " " : ""), Number(start), Number(end), "end");
+  if (whole) offer(false);
+  else suggest();
+}
+
+if (query && following) {
+  for (const [name, value] of Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-controls": "completion", "aria-expanded": "false" })) query.setAttribute(name, value);
+  query.addEventListener("input", () => { const number = ++asked; setTimeout(() => { if (number === asked) suggest(); }, 120); });
+  query.addEventListener("blur", () => offer(false));
+  following.addEventListener("mousedown", (event) => event.preventDefault()); // the focus stays in the box
+  following.addEventListener("click", (event) => { const option = event.target.closest("[role=option]"); if (option) take(option); });
+  // Before what else Escape and the arrows do.
+  document.addEventListener("keydown", (event) => {
+    if (event.target !== query || event.isComposing) return;
+    const chosen = following.querySelector('[aria-selected="true"]');
+    if (following.hidden) {
+      if (event.key === "ArrowDown") { event.preventDefault(); event.stopPropagation(); suggest(); }
+      return;
+    }
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") choose(event.key === "ArrowDown" ? 1 : -1, query, following);
+    else if (event.key === "Escape") offer(false);
+    else if ((event.key === "Enter" || event.key === "Tab") && chosen) take(chosen);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }, true);
+}
 
 /* --- A file's box says what was chosen --- */
 
