@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                 (
                     "criticality",
                     models.SmallIntegerField(
-                        choices=[(0, "Unknown"), (1, "Low"), (2, "Medium"), (3, "High"), (4, "Vital")], default=0
+                        choices=[(0, "Not rated"), (1, "Low"), (2, "Medium"), (3, "High"), (4, "Vital")], default=0
                     ),
                 ),
                 ("in_scope", models.BooleanField(default=True)),
@@ -588,7 +588,7 @@ class Migration(migrations.Migration):
                 (
                     "criticality",
                     models.SmallIntegerField(
-                        choices=[(0, "Unknown"), (1, "Low"), (2, "Medium"), (3, "High"), (4, "Vital")], default=0
+                        choices=[(0, "Not rated"), (1, "Low"), (2, "Medium"), (3, "High"), (4, "Vital")], default=0
                     ),
                 ),
                 (
@@ -662,10 +662,10 @@ class Migration(migrations.Migration):
                 (
                     "criticality",
                     models.SmallIntegerField(
-                        choices=[(0, "Unknown"), (1, "Low"), (2, "Medium"), (3, "High"), (4, "Vital")], default=0
+                        choices=[(0, "Not rated"), (1, "Low"), (2, "Medium"), (3, "High"), (4, "Vital")], default=0
                     ),
                 ),
-                ("exposure", models.SmallIntegerField(choices=[(0, "Unknown"), (1, "Reachable from the internet")], default=0)),
+                ("exposure", models.SmallIntegerField(choices=[(0, "No known exposure"), (1, "Reachable from the internet")], default=0)),
                 ("looks", models.BigIntegerField(default=0)),
                 ("first_seen", models.DateTimeField()),
                 (
@@ -1018,7 +1018,7 @@ class Migration(migrations.Migration):
                 (
                     "exploited",
                     models.CharField(
-                        choices=[("yes", "Yes"), ("no", "No"), ("unknown", "Unknown")], default="unknown", max_length=10
+                        choices=[("yes", "Yes"), ("no", "No"), ("unknown", "Not known")], default="unknown", max_length=10
                     ),
                 ),
                 (

@@ -15,7 +15,7 @@ class Environment(models.TextChoices):
 
 
 class Criticality(models.IntegerChoices):
-    UNKNOWN = 0, _("Unknown")
+    UNKNOWN = 0, _("Not rated")
     LOW = 1, _("Low")
     MEDIUM = 2, _("Medium")
     HIGH = 3, _("High")

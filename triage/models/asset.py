@@ -28,7 +28,7 @@ class TagSet(models.Model):
 
 
 class Exposure(models.IntegerChoices):
-    UNKNOWN = 0, _("Unknown")
+    UNKNOWN = 0, _("No known exposure")
     INTERNET = 1, _("Reachable from the internet")
 
 

@@ -149,7 +149,7 @@ class Containment(models.Model):
     class Exploited(models.TextChoices):
         YES = "yes", _("Yes")
         NO = "no", _("No")
-        UNKNOWN = "unknown", _("Unknown")
+        UNKNOWN = "unknown", _("Not known")
 
     finding = models.ForeignKey("triage.Finding", models.PROTECT, db_constraint=False, related_name="containments")
     at = models.DateTimeField()

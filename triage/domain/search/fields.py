@@ -109,7 +109,7 @@ _ENVIRONMENT = (
     Choice("none", Environment.UNKNOWN.value, _("Unknown"), ("aucun", "inconnu", "unknown")),
 )
 _CRITICALITY = (
-    Choice("none", Criticality.UNKNOWN.value, _("Unknown"), ("inconnue", "aucune", "unknown")),
+    Choice("none", Criticality.UNKNOWN.value, _("Not rated"), ("inconnue", "aucune", "unknown")),
     Choice("low", Criticality.LOW.value, _("Low"), ("faible", "basse")),
     Choice("medium", Criticality.MEDIUM.value, _("Medium"), ("moyenne", "modérée")),
     Choice("high", Criticality.HIGH.value, _("High"), ("haute", "élevée")),
@@ -117,7 +117,7 @@ _CRITICALITY = (
 )
 _EXPOSURE = (
     Choice("internet", Exposure.INTERNET.value, _("Reachable from the internet"), ("public", "publique")),
-    Choice("none", Exposure.UNKNOWN.value, _("Unknown"), ("inconnue", "aucune", "unknown")),
+    Choice("none", Exposure.UNKNOWN.value, _("No known exposure"), ("inconnue", "aucune", "unknown")),
 )
 _DATA = (
     Choice("public", DataClass.PUBLIC.value, _("Public"), ("publiques",)),
