@@ -21,9 +21,8 @@ from integrations.collectors._aws_source import (
     text,
     texts,
 )
-from integrations.verifiers._aws import Account, Stop
+from integrations.verifiers._aws import Account, asset_gone
 from integrations.verifiers._aws_ec2 import VOLUME, where
-from triage.ports import Outcome, Text
 
 EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 ENDED = frozenset({"shutting-down", "terminated"})
@@ -46,7 +45,7 @@ def _one(operation: str, key: str, resource: str, id_: str, gone: frozenset[str]
         answer = account.ask("ec2", operation, gone=gone, **request)
         for raw in answer.get(key, []):
             return Item(arn(account, "ec2", f"{resource}/{raw[id_]}"), raw[id_], account.region, raw)
-        raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+        raise asset_gone(account)
 
     return found
 
@@ -68,7 +67,7 @@ def _instance(account: Account) -> Item:
     for reservation in account.ask("ec2", "describe_instances", gone=gone, InstanceIds=[account.name])["Reservations"]:
         for item in _living(account, reservation):
             return item
-    raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+    raise asset_gone(account)
 
 
 def _living(account: Account, reservation: Mapping[str, Any]) -> Iterator[Item]:

@@ -22,9 +22,9 @@ from integrations.collectors._aws_source import (
     text,
 )
 from integrations.verifiers import aws_kms, aws_s3, aws_sqs
-from integrations.verifiers._aws import Account, Stop
+from integrations.verifiers._aws import Account, Stop, asset_gone
 from integrations.verifiers._aws_policy import is_public
-from triage.ports import Outcome, Text
+from triage.ports import Outcome
 
 CREATED = age("age_days", _("Days since it was created"))
 LETS_IN = patterns("policy_principals", _("Who its policy lets in, as written; * for everybody; whatever the conditions"))
@@ -46,7 +46,7 @@ def _bucket(account: Account) -> Item:
     name = account.target.asset.rpartition(":::")[2]
     region = _bucket_region(account, name)
     if not region:
-        raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+        raise asset_gone(account)
     return _bucket_item(account, name, region)
 
 
@@ -272,7 +272,7 @@ def _trail(account: Account) -> Item:
     for raw in answer["trailList"]:
         if raw["TrailARN"] == account.target.asset:
             return Item(raw["TrailARN"], raw["Name"], account.region, raw)
-    raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+    raise asset_gone(account)
 
 
 def _about_trail(_account: Account, raw: Any) -> Facts:

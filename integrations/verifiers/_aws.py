@@ -254,7 +254,7 @@ class Account:
         code = error.response["Error"]["Code"]
         refused = error.response["ResponseMetadata"].get("HTTPStatusCode") == 403 and code not in NO_CREDENTIALS
         if code in gone:
-            return Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": self.target.asset}))
+            return asset_gone(self)
         if code in DENIED or refused:
             return Stop(
                 Outcome.DENIED,
@@ -384,3 +384,8 @@ def _without_account_in_host(request: Any, **_event: Any) -> None:
         and not parts.netloc.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
     ):
         request.url = parts._replace(netloc=host).geturl()
+
+
+def asset_gone(account: Account, name: str = "") -> Stop:
+    """That the asset is not there; `name`: where its identifier is another's, as that of a policy within a user is."""
+    return Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": name or account.target.asset}))

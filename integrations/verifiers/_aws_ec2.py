@@ -2,10 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from django.utils.translation import gettext_noop as _
-
-from integrations.verifiers._aws import Account, Stop
-from triage.ports import Outcome, Text
+from integrations.verifiers._aws import Account, asset_gone
 
 
 class Kind(NamedTuple):
@@ -44,11 +41,7 @@ def found(account: Account, kind: Kind, **request: Any) -> dict[str, Any]:
     for asset in answer.get(kind.key, []):
         if asset.get("State") not in kind.states:
             return dict(asset)
-    raise gone(account)
-
-
-def gone(account: Account) -> Stop:
-    return Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+    raise asset_gone(account)
 
 
 def where(name: str, *values: str) -> list[dict[str, Any]]:

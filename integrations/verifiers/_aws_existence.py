@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from integrations.verifiers._aws import Account
-from integrations.verifiers._aws_ec2 import IMAGE, SNAPSHOT, VOLUME, Kind, found, gone
+from integrations.verifiers._aws import Account, asset_gone
+from integrations.verifiers._aws_ec2 import IMAGE, SNAPSHOT, VOLUME, Kind, found
 
 
 class Call(NamedTuple):
@@ -85,4 +85,4 @@ def _instance(account: Account) -> None:
         for instance in reservation["Instances"]:
             if instance["State"]["Name"] not in ("shutting-down", "terminated"):
                 return
-    raise gone(account)
+    raise asset_gone(account)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from integrations.verifiers._aws import Account, Judge, Stop, Verdict, verified
+from integrations.verifiers._aws import Account, Judge, Stop, Verdict, asset_gone, verified
 from triage.ports import Judgement, Outcome, Target, Text
 
 LABEL = "AWS CloudTrail"
@@ -163,7 +163,7 @@ CHECKS = frozenset(("prowler", check) for check in JUDGES)
 def _trail(account: Account) -> Fact:
     trails: list[Fact] = account.ask("cloudtrail", "describe_trails", trailNameList=[account.target.asset])["trailList"]
     if not trails:
-        raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+        raise asset_gone(account)
     return trails[0]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from integrations.verifiers._aws import Account, Judge, Verdict, verified
-from integrations.verifiers._aws_ec2 import ADDRESS, IMAGE, SNAPSHOT, VOLUME, found, gone, where
+from integrations.verifiers._aws import Account, Judge, Verdict, asset_gone, verified
+from integrations.verifiers._aws_ec2 import ADDRESS, IMAGE, SNAPSHOT, VOLUME, found, where
 from triage.ports import Judgement, Target, Text
 
 LABEL = "AWS EC2"
@@ -179,7 +179,7 @@ def _instance(account: Account) -> Mapping[str, Any]:
             if _state(instance) not in ENDED:
                 found: Mapping[str, Any] = instance
                 return found
-    raise gone(account)
+    raise asset_gone(account)
 
 
 def _state(instance: Mapping[str, Any]) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from integrations.verifiers._aws import Account, Judge, Stop, Verdict, verified
+from integrations.verifiers._aws import Account, Judge, Verdict, asset_gone, verified
 from integrations.verifiers._aws_actions import CLOUDTRAIL, KMS, allows_all_of, allows_everything, may_assume_any, may_on_all
 from integrations.verifiers._aws_policy import is_public
-from triage.ports import Judgement, Outcome, Target, Text
+from triage.ports import Judgement, Target, Text
 
 LABEL = "AWS IAM policies"
 
@@ -40,7 +40,7 @@ def inline(account: Account) -> Verdict:
     request["PolicyName"] = account.target.asset_name.rpartition("/")[2]
     answer = account.ask("iam", f"get_{kind}_policy", absent="NoSuchEntity", **request)
     if not answer:
-        raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset_name}))
+        raise asset_gone(account, account.target.asset_name)
     return _said("*:*", allows=allows_everything(answer["PolicyDocument"]))
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.utils.translation import gettext_noop as _
 
-from integrations.verifiers._aws import Account, Judge, Stop, Verdict, verified
+from integrations.verifiers._aws import Account, Judge, Verdict, asset_gone, verified
 from integrations.verifiers._aws_network import has_public_route, opens
-from triage.ports import Judgement, Outcome, Target, Text
+from triage.ports import Judgement, Target, Text
 
 LABEL = "AWS RDS"
 
@@ -87,7 +87,7 @@ def transport_encrypted(account: Account) -> Verdict:
     if _kind(account) == "cluster":
         cluster = _cluster(account, _id(account))
         if not cluster:
-            raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+            raise asset_gone(account)
         group = cluster["DBClusterParameterGroup"]
         found = account.ask_all("rds", "describe_db_cluster_parameters", "Parameters", DBClusterParameterGroupName=group)
         wanted = {"rds.force_ssl": "1", "require_secure_transport": "ON"}
@@ -170,7 +170,7 @@ def snapshot_encrypted(account: Account) -> Verdict:
         found = account.ask("rds", "describe_db_snapshots", gone=GONE, DBSnapshotIdentifier=_id(account))
         encrypted = [one.get("Encrypted", False) for one in found["DBSnapshots"]]
     if not encrypted:
-        raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+        raise asset_gone(account)
     if all(encrypted):
         return True, Text(_("The snapshot is encrypted."))
     return False, Text(_("The snapshot is not encrypted."))
@@ -238,7 +238,7 @@ def _id(account: Account) -> str:
 def _instance(account: Account) -> Fact:
     found: list[Fact] = account.ask("rds", "describe_db_instances", gone=GONE, DBInstanceIdentifier=_id(account))["DBInstances"]
     if not found:
-        raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+        raise asset_gone(account)
     return found[0]
 
 

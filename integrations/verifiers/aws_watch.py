@@ -5,8 +5,8 @@ from datetime import datetime
 
 from django.utils.translation import gettext_noop as _
 
-from integrations.verifiers._aws import Account, Judge, Stop, Verdict, verified
-from triage.ports import Judgement, Outcome, Target, Text
+from integrations.verifiers._aws import Account, Judge, Verdict, asset_gone, verified
+from triage.ports import Judgement, Target, Text
 
 LABEL = "AWS Config, GuardDuty, Security Hub, Access Analyzer"
 
@@ -36,7 +36,7 @@ def guardduty(account: Account) -> Verdict:
 def guardduty_findings(account: Account) -> Verdict:
     """High is what has the severity 8, as Prowler asks."""
     if account.name not in _detectors(account):
-        raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+        raise asset_gone(account)
     found = account.ask_all("guardduty", "list_findings", "FindingIds", DetectorId=account.name, FindingCriteria=HIGH)
     return not found, Text(_("Findings of high severity that are not archived: %(n)s."), {"n": len(found)})
 
@@ -59,7 +59,7 @@ def access_analyzer(account: Account) -> Verdict:
     if account.name != "unknown":
         found = [analyzer for analyzer in found if analyzer["arn"] == account.target.asset]
         if not found:
-            raise Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": account.target.asset}))
+            raise asset_gone(account)
     for analyzer in found:
         if analyzer["status"] == "ACTIVE":
             return True, Text(_("The analyzer %(name)s is active."), {"name": analyzer["name"]})
