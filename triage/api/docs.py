@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
@@ -64,6 +65,11 @@ def documentation(request: HttpRequest) -> HttpResponse:
     return render(request, "triage/api/docs.html", shown)
 
 
+def in_words(text: str) -> str:
+    """A text of the document in the reader's language, paragraph by paragraph (`check_translations` gathers them)."""
+    return "\n\n".join(gettext(part) if part else "" for part in text.split("\n\n"))
+
+
 def described() -> dict[str, Any]:
     """The OpenAPI document. It depends on nothing but the code."""
     with _one_at_a_time:
@@ -84,15 +90,15 @@ def _operations(document: Mapping[str, Any]) -> Iterator[Operation]:
                 id=said["operationId"],
                 method=method.upper(),
                 path=path,
-                summary=said.get("summary", ""),
-                description=said.get("description", ""),
+                summary=in_words(said.get("summary", "")),
+                description=in_words(said.get("description", "")),
                 parameters=[
-                    Value(p["name"], _words(p["schema"]), p["in"], bool(p.get("required")), p.get("description", ""))
+                    Value(p["name"], _words(p["schema"]), p["in"], bool(p.get("required")), in_words(p.get("description", "")))
                     for p in said.get("parameters", ())
                 ],
                 bodies=list(said.get("requestBody", {}).get("content", ())),
                 answers=[
-                    (status, _words(content["schema"]), answer.get("description", ""))
+                    (status, _words(content["schema"]), in_words(answer.get("description", "")))
                     for status, answer in said["responses"].items()
                     for content in answer.get("content", {}).values()
                 ],
@@ -103,11 +109,11 @@ def _shapes(document: Mapping[str, Any]) -> Iterator[Shape]:
     for name, said in document["components"]["schemas"].items():
         required = said.get("required", ())
         fields = [
-            Value(field, _words(about), "", field in required, about.get("description", ""))
+            Value(field, _words(about), "", field in required, in_words(about.get("description", "")))
             for field, about in said.get("properties", {}).items()
         ]
         if fields:
-            yield Shape(name, said.get("description", ""), fields)
+            yield Shape(name, in_words(said.get("description", "")), fields)
 
 
 def _words(about: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ class OneFinding(ApiView):
 
     @extend_schema(**schema.READ_FINDING)
     def get(self, request: TokenRequest, number: int) -> Response:
-        """One that was merged into another is found under its old id."""
+        """A finding that was merged into another is still found under its old id."""
         parameters(request, ())
         found = queries.finding(number)
         (row,) = rows([found], at=timezone.now())

@@ -27,7 +27,7 @@ class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": f"A token made with `cspm token create`. It has scopes ({scopes}) and never more rights than its person.",
+            "description": f"A token created with `cspm token create`. It has scopes ({scopes}) and never more rights than its person.",
         }
 
 
@@ -36,20 +36,20 @@ class FindingRow(serializers.Serializer[Any]):
 
     id = serializers.RegexField(r"^F-[0-9]{6,}$")
     status = serializers.ChoiceField(Status.choices)
-    presence = serializers.ChoiceField(Presence.choices, help_text="What the last scan that covered it saw.")
+    presence = serializers.ChoiceField(Presence.choices, help_text="What the last scan that covered it reported.")
     severity = serializers.ChoiceField([level.name.lower() for level in Severity])
-    check = serializers.CharField(help_text="The scanner's id of the check.")
+    check = serializers.CharField(help_text="The scanner's id for the check.")
     title = serializers.CharField()
     asset = serializers.CharField(help_text="The asset's identifier, such as an ARN or a repository.")
     account = serializers.CharField()
     region = serializers.CharField(allow_blank=True)
     environment = serializers.ChoiceField(Environment.choices, allow_blank=True)
-    team = serializers.CharField(allow_null=True, help_text="The owner's slug; null when nobody owns it.")
-    owner_reason = serializers.CharField(help_text="Why the owner is the owner, in the language of Accept-Language.")
+    team = serializers.CharField(allow_null=True, help_text="The owner's slug; null if nobody owns it.")
+    owner_reason = serializers.CharField(help_text="Why this team owns it, in the language requested by Accept-Language.")
     first_seen = serializers.DateTimeField()
     last_seen = serializers.DateTimeField()
     due_at = serializers.DateTimeField(allow_null=True)
-    sla = serializers.ChoiceField(SLA, help_text="`stopped`: it has a due date whose clock does not run any more.")
+    sla = serializers.ChoiceField(SLA, help_text="`stopped`: it has a due date, and its clock is no longer running.")
 
 
 class FindingPage(serializers.Serializer[Any]):
@@ -69,7 +69,7 @@ class ImportProgress(serializers.Serializer[Any]):
 
 class ImportLinks(serializers.Serializer[Any]):
     self = serializers.URLField()
-    page = serializers.URLField(help_text="For people.")
+    page = serializers.URLField(help_text="The page for people.")
 
 
 # Fields named after what the import counts: what is counted there is said here.
@@ -78,28 +78,29 @@ ImportCounts = type(
     (serializers.Serializer,),
     {name: serializers.IntegerField(required=False) for name in Summary().as_json()}
     | {
-        "__doc__": "Empty until the import is done. `open`: to be fixed in the report's scope afterwards.",
+        "__doc__": "Empty until the import is done. `open`: findings to fix in the report's scope afterwards.",
         "__module__": __name__,
     },
 )
 
 
 class ImportJob(serializers.Serializer[Any]):
-    """A report that was brought, and what became of it."""
+    """An imported report, and its outcome."""
 
     id = serializers.RegexField(r"^S-[0-9]+$")
     state = serializers.ChoiceField(
         ScanState.choices,
-        help_text="`received` and `running` go on; `done`, `duplicate` (the same bytes were imported before) and `failed` stay.",
+        help_text="`received` and `running` are in progress; `done`, `duplicate` (the same bytes were imported before) "
+        "and `failed` are final.",
     )
     file_name = serializers.CharField()
     size = serializers.IntegerField()
     sha256 = serializers.RegexField(r"^[0-9a-f]{64}$")
-    declared = serializers.DictField(help_text="What its sender said of it.")
+    declared = serializers.DictField(help_text="What the sender declared about it.")
     scanner = serializers.CharField(allow_blank=True)
     format = serializers.CharField(allow_blank=True)
     version = serializers.CharField(allow_blank=True)
-    scanned_at = serializers.DateTimeField(allow_null=True, help_text="When the scanner looked.")
+    scanned_at = serializers.DateTimeField(allow_null=True, help_text="When the scanner ran.")
     received_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -117,24 +118,28 @@ class ImportPage(serializers.Serializer[Any]):
 
 
 OUTCOMES = {
-    Outcome.FIXED: "the check passes, with evidence", Outcome.FAILING: "it still fails", Outcome.GONE: "the asset is not there any more",
-    Outcome.DENIED: "`missing` was lacking", Outcome.ERROR: "no answer", Outcome.CANNOT: "nothing can answer this check",
-}  # fmt: skip
+    Outcome.FIXED: "the check passes, with evidence",
+    Outcome.FAILING: "it still fails",
+    Outcome.GONE: "the asset no longer exists",
+    Outcome.DENIED: "the permission in `missing` was lacking",
+    Outcome.ERROR: "no answer",
+    Outcome.CANNOT: "no verifier supports this check",
+}
 
 
 class LedgerStanding(serializers.Serializer[Any]):
-    """How the sealed audit trail stands."""
+    """The state of the sealed audit trail."""
 
-    size = serializers.IntegerField(help_text="Events sealed.")
+    size = serializers.IntegerField(help_text="Sealed events.")
     head = serializers.CharField(
         allow_null=True, help_text="The newest signed checkpoint (C2SP tlog-checkpoint), as witnesses have it."
     )
     waiting = serializers.IntegerField(help_text="Events that are not sealed yet.")
     stalled_since = serializers.DateTimeField(
-        allow_null=True, help_text="Since when an event waits that should have been sealed."
+        allow_null=True, help_text="Since when an event has been waiting that should have been sealed."
     )
-    checked_at = serializers.DateTimeField(allow_null=True, help_text="When the whole log was last computed again.")
-    fault = serializers.CharField(allow_null=True, help_text="The first thing that was broken then; null: it held.")
+    checked_at = serializers.DateTimeField(allow_null=True, help_text="When the whole ledger was last recomputed.")
+    fault = serializers.CharField(allow_null=True, help_text="The first thing found broken then; null: intact.")
     keys = serializers.ListField(child=serializers.CharField(), help_text="Verifier keys, the newest first.")
 
 
@@ -144,26 +149,26 @@ class BundleLinks(serializers.Serializer[Any]):
 
 
 class BundleWish(serializers.Serializer[Any]):
-    """What an evidence bundle should hold."""
+    """What an evidence bundle should contain."""
 
     since = serializers.DateField(help_text="The first day of the period.")
-    until = serializers.DateField(help_text="The last day, which counts.")
-    query = serializers.CharField(required=False, help_text="Which findings; all without it.")
-    framework = serializers.CharField(required=False, help_text="A framework whose controls are mapped.")
-    sample = serializers.IntegerField(required=False, min_value=0, help_text="How many findings are drawn; 0 is all.")
-    seed = serializers.CharField(required=False, help_text="Of the draw, so that it can be drawn again.")
+    until = serializers.DateField(help_text="The last day of the period, inclusive.")
+    query = serializers.CharField(required=False, help_text="Which findings; all if omitted.")
+    framework = serializers.CharField(required=False, help_text="A framework whose controls are mapped to checks.")
+    sample = serializers.IntegerField(required=False, min_value=0, help_text="How many findings are sampled; 0 for all.")
+    seed = serializers.CharField(required=False, help_text="The seed of the sample, so that it can be drawn again.")
     head = serializers.CharField(
-        required=False, help_text="A checkpoint that somebody kept; the bundle proves that it grew from it."
+        required=False, help_text="A checkpoint that somebody kept; the bundle proves that the ledger grew from it."
     )
 
 
 class BundleJob(serializers.Serializer[Any]):
-    """An evidence bundle, ordered or made."""
+    """An evidence bundle, requested or ready."""
 
     id = serializers.RegexField(r"^B-[0-9]+$")
     state = serializers.ChoiceField(Bundle.State.choices)
     since = serializers.DateTimeField()
-    to = serializers.DateTimeField(help_text="Excluded.")
+    to = serializers.DateTimeField(help_text="Exclusive.")
     query = serializers.CharField(allow_blank=True)
     framework = serializers.CharField(allow_blank=True)
     sample = serializers.IntegerField()
@@ -173,7 +178,7 @@ class BundleJob(serializers.Serializer[Any]):
     events = serializers.IntegerField(allow_null=True)
     size = serializers.IntegerField(allow_null=True, help_text="Bytes.")
     sha256 = serializers.CharField(allow_null=True, help_text="Of the ZIP.")
-    problem = serializers.CharField(allow_null=True, help_text="Why there is none.")
+    problem = serializers.CharField(allow_null=True, help_text="Why there is no bundle.")
     links = BundleLinks()
 
 
@@ -183,22 +188,22 @@ class BundleList(serializers.Serializer[Any]):
 
 class ActLinks(serializers.Serializer[Any]):
     self = serializers.URLField()
-    page = serializers.URLField(help_text="For people: what became of each finding.")
+    page = serializers.URLField(help_text="The page for people: what happened to each finding.")
 
 
 class ActWish(serializers.Serializer[Any]):
-    """What to do to which findings."""
+    """The action, and the findings it applies to."""
 
     verb = serializers.ChoiceField(["assign", "release", "move", "acknowledge"])
-    query = serializers.CharField(help_text="In the language of the queue.")
-    team = serializers.CharField(required=False, help_text="Of `assign`: a team's slug, `-` for nobody.")
-    to = serializers.CharField(required=False, help_text="Of `move`: the status.")
+    query = serializers.CharField(help_text="Written as in the triage queue.")
+    team = serializers.CharField(required=False, help_text="For `assign`: a team's slug, or `-` for nobody.")
+    to = serializers.CharField(required=False, help_text="For `move`: the new status.")
     reason = serializers.CharField(required=False)
-    dry_run = serializers.BooleanField(required=False, help_text="Answer what would follow, and do nothing.")
+    dry_run = serializers.BooleanField(required=False, help_text="Return what would happen, and change nothing.")
 
 
 class ActJob(serializers.Serializer[Any]):
-    """What was done to many findings."""
+    """What was done to many findings at once."""
 
     id = serializers.RegexField(r"^A-[0-9]+$")
     verb = serializers.ChoiceField(Act.Verb.choices)
@@ -206,43 +211,43 @@ class ActJob(serializers.Serializer[Any]):
     query = serializers.CharField(allow_blank=True)
     reason = serializers.CharField(allow_blank=True)
     state = serializers.ChoiceField(Act.State.choices)
-    total = serializers.IntegerField(help_text="Findings that were meant.")
-    done = serializers.IntegerField(help_text="Those that changed.")
-    skipped = serializers.IntegerField(help_text="Those that were left as they are; the page says why.")
+    total = serializers.IntegerField(help_text="Findings selected.")
+    done = serializers.IntegerField(help_text="Findings changed.")
+    skipped = serializers.IntegerField(help_text="Findings left unchanged; the page says why.")
     at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
     links = ActLinks()
 
 
 class ActSkipped(serializers.Serializer[Any]):
-    why = serializers.CharField(help_text="In the language of Accept-Language.")
+    why = serializers.CharField(help_text="In the language requested by Accept-Language.")
     n = serializers.IntegerField()
 
 
 class ActTeam(serializers.Serializer[Any]):
-    team = serializers.CharField(allow_null=True, help_text="Who has them now; null is nobody.")
+    team = serializers.CharField(allow_null=True, help_text="Their present owner; null for nobody.")
     n = serializers.IntegerField()
 
 
 class ActPlan(serializers.Serializer[Any]):
-    """What would follow."""
+    """What would happen."""
 
     total = serializers.IntegerField()
     changes = serializers.IntegerField()
-    tickets = serializers.IntegerField(help_text="Of those that change, how many are in an open ticket.")
+    tickets = serializers.IntegerField(help_text="How many of the changed findings are in an open ticket.")
     skipped = ActSkipped(many=True)
     teams = ActTeam(many=True)
 
 
 class SourceReportRow(serializers.Serializer[Any]):
-    """A report that a source brought. (`import`: added below, as the word is Python's.)"""
+    """A report from a source."""
 
     name = serializers.CharField()
-    version = serializers.CharField(help_text="Another one as soon as its bytes may be others.")
+    version = serializers.CharField(help_text="Changes as soon as the content may have changed.")
     state = serializers.ChoiceField(SourceReport.State.choices)
     found_at = serializers.DateTimeField()
     taken_at = serializers.DateTimeField(allow_null=True)
-    said = serializers.ListField(child=serializers.CharField(), help_text="What is to be known of it, or why it was not taken.")
+    said = serializers.ListField(child=serializers.CharField(), help_text="Remarks about it, or why it was not imported.")
 
     def get_fields(self) -> dict[str, Any]:
         return super().get_fields() | {"import": serializers.URLField(allow_null=True)}
@@ -255,10 +260,10 @@ class SourceRow(serializers.Serializer[Any]):
     plugin = serializers.CharField()
     state = serializers.ChoiceField(Connection.State.choices)
     last_report = serializers.DateTimeField(allow_null=True)
-    next = serializers.DateTimeField(allow_null=True, help_text="When it is looked at again.")
-    waiting = serializers.IntegerField(help_text="Reports that were found and not fetched yet.")
+    next = serializers.DateTimeField(allow_null=True, help_text="When it is next fetched.")
+    waiting = serializers.IntegerField(help_text="Reports found and not yet fetched.")
     alarms = serializers.ListField(child=serializers.CharField())
-    reports = SourceReportRow(many=True, help_text="The newest.")
+    reports = SourceReportRow(many=True, help_text="The newest report.")
 
 
 class SourceList(serializers.Serializer[Any]):
@@ -266,34 +271,34 @@ class SourceList(serializers.Serializer[Any]):
 
 
 class SourceLook(SourceRow):
-    """As it is after the look."""
+    """The source after the fetch."""
 
-    found = serializers.IntegerField(help_text="Reports that are new.")
+    found = serializers.IntegerField(help_text="New reports.")
 
 
 class VerificationLinks(serializers.Serializer[Any]):
     self = serializers.URLField()
-    page = serializers.URLField(help_text="For people: the finding.")
+    page = serializers.URLField(help_text="The page for people: the finding.")
 
 
 class VerificationJob(serializers.Serializer[Any]):
-    """A check that is run again, and what it said."""
+    """A check that is rerun, and its outcome."""
 
     id = serializers.RegexField(r"^V-[0-9]+$")
     finding = serializers.RegexField(r"^F-[0-9]{6,}$")
-    run = serializers.CharField(allow_null=True, help_text="The run that it is of.")
+    run = serializers.CharField(allow_null=True, help_text="The run it belongs to.")
     trigger = serializers.ChoiceField(Verification.Trigger.choices)
     state = serializers.ChoiceField(
-        Verification.State.choices, help_text="`queued` and `running` go on; `done` and `withdrawn` stay."
+        Verification.State.choices, help_text="`queued` and `running` are in progress; `done` and `withdrawn` are final."
     )
     outcome = serializers.ChoiceField(
         list(Outcome), allow_null=True, help_text="; ".join(f"`{outcome}`: {what}" for outcome, what in OUTCOMES.items()) + "."
     )
-    summary = serializers.CharField(allow_null=True, help_text="In the language of Accept-Language.")
-    missing = serializers.CharField(allow_null=True, help_text="The permission to give.")
-    principal = serializers.CharField(allow_null=True, help_text="Who asked, and would need it.")
+    summary = serializers.CharField(allow_null=True, help_text="In the language requested by Accept-Language.")
+    missing = serializers.CharField(allow_null=True, help_text="The permission to grant.")
+    principal = serializers.CharField(allow_null=True, help_text="The identity that asked, and would need it.")
     verifier = serializers.CharField(allow_null=True)
-    evidence = serializers.RegexField(r"^[0-9a-f]{64}$", allow_null=True, help_text="SHA-256 of what was asked and answered.")
+    evidence = serializers.RegexField(r"^[0-9a-f]{64}$", allow_null=True, help_text="SHA-256 of the request and the answer.")
     requested_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -309,35 +314,35 @@ VerificationOutcomes = type(
     "VerificationOutcomes",
     (serializers.Serializer,),
     {str(outcome): serializers.IntegerField(required=False, help_text=what) for outcome, what in OUTCOMES.items()}
-    | {"__doc__": "How many were judged so.", "__module__": __name__},
+    | {"__doc__": "How many had this outcome.", "__module__": __name__},
 )
 
 
 class VerificationRunJob(serializers.Serializer[Any]):
-    """Verifications that were asked for at once."""
+    """Verifications requested together."""
 
     id = serializers.RegexField(r"^R-[0-9]+$")
     query = serializers.CharField(allow_blank=True)
     trigger = serializers.ChoiceField(Verification.Trigger.choices)
     state = serializers.ChoiceField(["running", "done", "cancelled"])
-    total = serializers.IntegerField(help_text="Verifications that were asked for.")
+    total = serializers.IntegerField(help_text="Verifications requested.")
     barred = serializers.IntegerField(help_text="Findings that the token's person may not verify.")
-    unanswered = serializers.IntegerField(help_text="Findings whose check no verifier answers.")
-    joined = serializers.IntegerField(help_text="Findings whose verification was on its way already.")
+    unanswered = serializers.IntegerField(help_text="Findings whose check no verifier supports.")
+    joined = serializers.IntegerField(help_text="Findings already being verified.")
     waiting = serializers.IntegerField()
     running = serializers.IntegerField()
     withdrawn = serializers.IntegerField()
     outcomes = VerificationOutcomes()
     percent = serializers.IntegerField(min_value=0, max_value=100)
-    seconds_left = serializers.IntegerField(allow_null=True, help_text="By the pace of late; null if nobody can say.")
+    seconds_left = serializers.IntegerField(allow_null=True, help_text="At the recent pace; null if unknown.")
     requested_at = serializers.DateTimeField()
     cancelled_at = serializers.DateTimeField(allow_null=True)
     links = VerificationRunLinks()
 
 
 class VerificationWish(serializers.Serializer[Any]):
-    query = serializers.CharField(help_text="In the language of the search box, such as `status:fix_claimed team:payments`.")
-    limit = serializers.IntegerField(required=False, min_value=1, help_text="So many at most, the worst first.")
+    query = serializers.CharField(help_text="Written as in the search box, such as `status:fix_claimed team:payments`.")
+    limit = serializers.IntegerField(required=False, min_value=1, help_text="At most this many, worst first.")
 
 
 class ProblemPlace(serializers.Serializer[Any]):
@@ -345,14 +350,14 @@ class ProblemPlace(serializers.Serializer[Any]):
 
     detail = serializers.CharField()
     pointer = serializers.CharField(required=False, help_text="A field of the body, as `#/name`.")
-    parameter = serializers.CharField(required=False, help_text="A parameter of the address.")
-    position = serializers.IntegerField(required=False, help_text="Where in the text, from 0.")
+    parameter = serializers.CharField(required=False, help_text="A query parameter.")
+    position = serializers.IntegerField(required=False, help_text="The position in the text, from 0.")
     length = serializers.IntegerField(required=False)
     suggestions = serializers.ListField(child=serializers.CharField(), required=False)
 
 
 class Problem(serializers.Serializer[Any]):
-    """RFC 9457. `code` is stable; `title` and `detail` are in the language of Accept-Language."""
+    """RFC 9457. `code` is stable; `title` and `detail` are in the language requested by Accept-Language."""
 
     type = serializers.CharField(help_text="Where this kind of problem is explained.")
     title = serializers.CharField()
@@ -361,26 +366,28 @@ class Problem(serializers.Serializer[Any]):
     instance = serializers.CharField()
     code = serializers.ChoiceField(list(KINDS))
     errors = ProblemPlace(many=True)  # type: ignore[assignment]  # a declared field, which the metaclass takes away
-    trace_id = serializers.CharField(required=False, help_text="Under which the log knows more (500).")
+    trace_id = serializers.CharField(required=False, help_text="The reference under which the log has details (500).")
 
 
 LANGUAGE = OpenApiParameter(
-    "Accept-Language", str, OpenApiParameter.HEADER, description="`fr` or `en`: the language of sentences."
+    "Accept-Language", str, OpenApiParameter.HEADER, description="`fr` or `en`: the language of messages."
 )
 CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous` of another page.")
 LIMIT = OpenApiParameter(
-    "limit", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": PAGE}, description="Results on a page."
+    "limit", {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": PAGE}, description="Results per page."
 )
-LINK = OpenApiParameter("Link", str, OpenApiParameter.HEADER, response=[200], description="The neighbouring pages (RFC 8288).")
+LINK = OpenApiParameter(
+    "Link", str, OpenApiParameter.HEADER, response=[200], description="The previous and next pages (RFC 8288)."
+)
 CHOICES = {"complete": {"type": "boolean"}, "mapping": {"type": "string"}}
 MEANINGS = {
-    "complete": "Whether the report is everything that the scanner looked at. Left out, the report itself has to show it.",
-    "mapping": "For a CSV or JSON of any other shape: a JSON object that says which column holds what.",
-    "account": "Whose report it is, where it does not say so itself.",
+    "complete": "Whether the report covers everything the scanner looked at. If omitted, the report itself has to show it.",
+    "mapping": "For any other CSV or JSON: a JSON object that says which column holds what.",
+    "account": "The account, if the report does not name it.",
     "branch": "Code: the branch that was scanned.",
-    "category": "Code: what tells two runs of the same tool on one repository apart.",
+    "category": "Code: what distinguishes two runs of the same tool on one repository.",
     "repository": "Code: the repository that was scanned.",
-    "zone": "The time zone of times that name none, such as Europe/Paris.",
+    "zone": "The time zone of times that do not give one, such as Europe/Paris.",
 }
 
 
@@ -402,17 +409,18 @@ def _number(letter: str, description: str) -> OpenApiParameter:
 
 IDEMPOTENCY = OpenApiParameter(
     "Idempotency-Key", str, OpenApiParameter.HEADER,
-    description="The same key with the same request is answered the same, and done once. Kept for seven days.",
+    description="Repeating the same request with the same key returns the same answer; the action is done once. Keys "
+                "are kept for seven days.",
 )  # fmt: skip
 
 
 def _asking(status: int) -> list[OpenApiParameter]:
     """What an operation has that is done once and watched from then on."""
-    return [LANGUAGE, IDEMPOTENCY, _answered("Location", status, "What to poll."), _replayed(status)]
+    return [LANGUAGE, IDEMPOTENCY, _answered("Location", status, "The address to poll."), _replayed(status)]
 
 
 def _replayed(status: int) -> OpenApiParameter:
-    return _answered("Idempotency-Replayed", status, "`true`: answered before.")
+    return _answered("Idempotency-Replayed", status, "`true`: this answer was given before.")
 
 
 def _answered(name: str, status: int, description: str) -> OpenApiParameter:
@@ -426,7 +434,7 @@ _FORM = {
     "required": [uploads.FILE],
     "additionalProperties": False,
     "properties": {
-        uploads.FILE: {**_FILE, "description": "The scanner's report; .gz and .zip as well."},
+        uploads.FILE: {**_FILE, "description": "The scanner's report; also as .gz or .zip."},
         **{name: {**CHOICES.get(name, {"type": "string"}), "description": MEANINGS[name]} for name in uploads.FIELDS},
     },
 }
@@ -434,16 +442,16 @@ _FORM = {
 IMPORT_REPORT: dict[str, Any] = {
     "operation_id": "import_report",
     "summary": "Import a report",
-    "description": "Takes a scanner's report of any known format, keeps it, and answers with the job that imports it. Its format is "
-    "known by its content. Send it as a form with the field `file`, or as the body itself with `name` and the fields in the "
-    "address. The same bytes with the same fields change nothing when they come again: such a job ends as `duplicate`.\n\n"
-    "Scope: `imports:write`.",
+    "description": "Accepts a scanner's report in any known format, stores it, and returns the job that imports it. The "
+                   "format is recognised from the content. Send it as a form with the field `file`, or as the body "
+                   "itself with `name` and the other fields in the query string. Sending the same bytes with the same "
+                   "fields again changes nothing: that job ends as `duplicate`.\n\nScope: `imports:write`.",
     "parameters": [
         LANGUAGE,
         IDEMPOTENCY,
-        OpenApiParameter(uploads.NAME, str, description="The file's name, where the body is the report."),
+        OpenApiParameter(uploads.NAME, str, description="The file's name, if the body is the report."),
         *(
-            OpenApiParameter(name, CHOICES.get(name, str), description=f"Where the body is the report. {MEANINGS[name]}")
+            OpenApiParameter(name, CHOICES.get(name, str), description=f"If the body is the report. {MEANINGS[name]}")
             for name in uploads.FIELDS
         ),
         _answered("Location", 202, "The job to poll."),
@@ -461,21 +469,22 @@ LIST_IMPORTS: dict[str, Any] = {
 }
 READ_IMPORT: dict[str, Any] = {
     "operation_id": "read_import",
-    "summary": "Look at an import",
-    "description": "The job to poll: ask again after as many seconds as Retry-After says, until that header is missing.\n\n"
-    "Scope: `imports:read`.",
+    "summary": "Get an import",
+    "description": "The job to poll: ask again after the number of seconds in Retry-After, until that header is "
+                   "absent.\n\nScope: `imports:read`.",
     "parameters": [
         _number("S", "`S-12` or 12."),
         LANGUAGE,
-        OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[200], description="Seconds, while it goes on."),
+        OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[200], description="Seconds to wait, while it "
+                                                                                                  "is running."),
     ],
     "responses": _answers({200: ImportJob}, 404),
 }  # fmt: skip
 LIST_FINDINGS: dict[str, Any] = {
     "operation_id": "list_findings",
     "summary": "List findings",
-    "description": "Those that a query means, in the language of the search box: `severity>=high env:prod team:payments age>30d`. "
-    "Without one, all.\n\nScope: `findings:read`.",
+    "description": "Findings that match a query, written as in the search box: `severity>=high env:prod team:payments "
+    "age>30d`. Without a query, all findings.\n\nScope: `findings:read`.",
     "parameters": [
         LANGUAGE,
         OpenApiParameter("q", str, description="The query, in English or French."),
@@ -488,139 +497,148 @@ LIST_FINDINGS: dict[str, Any] = {
 }
 READ_FINDING: dict[str, Any] = {
     "operation_id": "read_finding",
-    "summary": "Look at a finding",
-    "description": "One that was merged into another is found under its old id.\n\nScope: `findings:read`.",
+    "summary": "Get a finding",
+    "description": "A finding that was merged into another is still found under its old id.\n\nScope: `findings:read`.",
     "parameters": [
         _number("F", "`F-000123` or 123."),
         LANGUAGE,
-        OpenApiParameter("Content-Location", str, OpenApiParameter.HEADER, response=[200], description="Its address under its own id."),
+        OpenApiParameter("Content-Location", str, OpenApiParameter.HEADER, response=[200], description="The address under "
+                                                                                                       "its current id."),
     ],
     "responses": _answers({200: FindingRow}, 404),
 }  # fmt: skip
 ACT: dict[str, Any] = {
     "operation_id": "act",
-    "summary": "Do something to all that a query means",
-    "description": "Gives findings to a team, lets the rules decide again, moves their status, or acknowledges them. What the token's "
-    "person may not change is left as it is, and counted. It can be taken back within a day.\n\nScope: `findings:write`.",
+    "summary": "Apply a bulk action to everything a query matches",
+    "description": "Assigns findings to a team, releases them to the rules, changes their status, or acknowledges them. "
+    "Findings that the token's person may not change are left unchanged and counted. It can be undone "
+    "within one day.\n\nScope: `findings:write`.",
     "parameters": _asking(202),
     "request": {"application/json": ActWish},
     "responses": _answers({200: ActPlan, 202: ActJob}, 403, 404, 409, 415, 422),
 }
 READ_LEDGER: dict[str, Any] = {
     "operation_id": "read_ledger",
-    "summary": "How the sealed log stands",
-    "description": "Its newest head, what waits to be sealed, and whether it held when it was last computed again.\n\nScope: `audit:read`.",
+    "summary": "Get the state of the ledger",
+    "description": "Its newest head, what is waiting to be sealed, and whether it was intact when last "
+    "recomputed.\n\nScope: `audit:read`.",
     "parameters": [LANGUAGE],
     "responses": _answers({200: LedgerStanding}),
 }
 LIST_BUNDLES: dict[str, Any] = {
     "operation_id": "list_bundles",
-    "summary": "Look at the evidence bundles",
-    "description": "The newest, with what became of them.\n\nScope: `audit:read`.",
+    "summary": "List evidence bundles",
+    "description": "The newest first, with their state.\n\nScope: `audit:read`.",
     "parameters": [LANGUAGE],
     "responses": _answers({200: BundleList}),
 }
 ORDER_BUNDLE: dict[str, Any] = {
     "operation_id": "order_bundle",
-    "summary": "Order an evidence bundle",
-    "description": "The findings of a period with the proof of each, as a ZIP that `verify.py` checks without this software. A worker "
-    "makes it.\n\nScope: `audit:write`.",
+    "summary": "Create an evidence bundle",
+    "description": "The findings of a period with the evidence of each, as a ZIP that `verify.py` checks without this "
+    "software. A worker builds it.\n\nScope: `audit:write`.",
     "parameters": _asking(202),
     "request": {"application/json": BundleWish},
     "responses": _answers({202: BundleJob}, 409, 415, 422),
 }
 READ_BUNDLE: dict[str, Any] = {
     "operation_id": "read_bundle",
-    "summary": "Look at an evidence bundle",
-    "description": "Poll as a verification.\n\nScope: `audit:read`.",
+    "summary": "Get an evidence bundle",
+    "description": "Poll as for a verification.\n\nScope: `audit:read`.",
     "parameters": [_number("B", "`B-3` or 3."), LANGUAGE],
     "responses": _answers({200: BundleJob}, 404),
 }
 FETCH_BUNDLE: dict[str, Any] = {
     "operation_id": "fetch_bundle",
-    "summary": "Fetch an evidence bundle",
-    "description": "That it was fetched is an event of the audit trail.\n\nScope: `audit:read`.",
+    "summary": "Download an evidence bundle",
+    "description": "Each download is recorded in the audit trail.\n\nScope: `audit:read`.",
     "parameters": [_number("B", "`B-3` or 3."), LANGUAGE],
     "responses": _answers({(200, "application/zip"): OpenApiTypes.BINARY}, 404),
 }
 READ_EVIDENCE: dict[str, Any] = {
     "operation_id": "read_evidence",
-    "summary": "The evidence of a verification",
-    "description": "The bytes as they were kept: request, answer, principal, time and versions, without credentials. Their SHA-256 is "
-    "the one in the audit trail. That they were read is an event.\n\nScope: `verifications:read`.",
+    "summary": "Get the evidence of a verification",
+    "description": "The bytes as stored: request, answer, principal, time and versions, without credentials. Their "
+    "SHA-256 is the one in the audit trail. Each read is recorded.\n\nScope: `verifications:read`.",
     "parameters": [_number("V", "`V-12` or 12."), LANGUAGE],
     "responses": _answers({(200, "application/octet-stream"): OpenApiTypes.BINARY}, 404, 503),
 }
 READ_ACT: dict[str, Any] = {
     "operation_id": "read_act",
-    "summary": "Look at an act",
-    "description": "One's own; any for who triages. Poll as a verification.\n\nScope: `findings:write`.",
+    "summary": "Get a bulk action",
+    "description": "Your own actions; all of them if you triage. Poll as for a verification.\n\nScope: `findings:write`.",
     "parameters": [_number("A", "`A-12` or 12."), LANGUAGE],
     "responses": _answers({200: ActJob}, 404),
 }
 UNDO_ACT: dict[str, Any] = {
     "operation_id": "undo_act",
-    "summary": "Take an act back",
-    "description": "Within a day. What somebody has changed since is left as it is.\n\nScope: `findings:write`.",
+    "summary": "Undo a bulk action",
+    "description": "Within one day. Findings that somebody has changed since are left unchanged.\n\nScope: `findings:write`.",
     "parameters": [_number("A", "`A-12` or 12."), LANGUAGE],
     "request": None,
     "responses": _answers({200: ActJob}, 404, 422),
 }
 LIST_SOURCES: dict[str, Any] = {
     "operation_id": "list_sources",
-    "summary": "Look at the sources",
-    "description": "Where reports come from by themselves, when each last brought one, and what is wrong.\n\nScope: `imports:read`.",
+    "summary": "List sources",
+    "description": "Sources that import reports automatically, when each last delivered one, and what is "
+    "wrong.\n\nScope: `imports:read`.",
     "parameters": [LANGUAGE],
     "responses": _answers({200: SourceList}),
 }
 LOOK_AT_SOURCE: dict[str, Any] = {
     "operation_id": "look_at_source",
-    "summary": "Look at a source now",
-    "description": "Whatever its interval. One that has a scanner run has it run. What is new is fetched and imported afterwards; asking "
-    "twice takes nothing in twice.\n\nScope: `imports:write`.",
+    "summary": "Fetch from a source now",
+    "description": "Whatever its interval. If the source runs a scanner, the scanner is run. New reports are then "
+    "fetched and imported; asking twice imports nothing twice.\n\nScope: `imports:write`.",
     "parameters": [OpenApiParameter("name", str, OpenApiParameter.PATH), LANGUAGE],
     "request": None,
     "responses": _answers({202: SourceLook}, 404, 422),
 }
-RETRY = OpenApiParameter("Retry-After", int, OpenApiParameter.HEADER, response=[200], description="Seconds, while it goes on.")
+RETRY = OpenApiParameter(
+    "Retry-After", int, OpenApiParameter.HEADER, response=[200], description="Seconds to wait, while it is running."
+)
 VERIFY_FINDING: dict[str, Any] = {
     "operation_id": "verify_finding",
     "summary": "Verify a finding",
-    "description": "Runs the finding's check again, on its asset. One that is on its way already is answered as it is. The token's person "
-    "needs the right to verify in the finding's team.\n\nScope: `verifications:write`.",
+    "description": "Reruns the finding's check on its asset. If a verification is already under way, it is returned. "
+                   "The token's person needs the right to verify findings of the finding's team.\n\nScope: "
+                   "`verifications:write`.",
     "parameters": [_number("F", "`F-000123` or 123."), *_asking(202)],
     "request": None,
     "responses": _answers({202: VerificationJob}, 404, 409, 422),
 }  # fmt: skip
 VERIFY_FINDINGS: dict[str, Any] = {
     "operation_id": "verify_findings",
-    "summary": "Verify all that a query means",
-    "description": "Runs the checks again of all findings that the query means, the worst first, as one run. What the token's person may "
-    "not verify, and what nothing can answer, is counted and left out.\n\nScope: `verifications:write`.",
+    "summary": "Verify everything a query matches",
+    "description": "Reruns the checks of all findings that match the query, worst first, as one run. Findings that the "
+    "token's person may not verify, or that no verifier supports, are counted and left out.\n\nScope: "
+    "`verifications:write`.",
     "parameters": _asking(202),
     "request": {"application/json": VerificationWish},
     "responses": _answers({202: VerificationRunJob}, 409, 415, 422),
 }
 READ_VERIFICATION: dict[str, Any] = {
     "operation_id": "read_verification",
-    "summary": "Look at a verification",
-    "description": "What to poll: ask again after as many seconds as Retry-After says, until that header is missing.\n\n"
-    "Scope: `verifications:read`.",
+    "summary": "Get a verification",
+    "description": "The address to poll: ask again after the number of seconds in Retry-After, until that header is "
+    "absent.\n\nScope: `verifications:read`.",
     "parameters": [_number("V", "`V-12` or 12."), LANGUAGE, RETRY],
     "responses": _answers({200: VerificationJob}, 404),
 }
 READ_VERIFICATION_RUN: dict[str, Any] = {
     "operation_id": "read_verification_run",
-    "summary": "Look at a run of verifications",
-    "description": "How far it is and what came of it. Poll as a verification.\n\nScope: `verifications:read`.",
+    "summary": "Get a run of verifications",
+    "description": "Its progress and results. Poll as for a verification.\n\nScope: `verifications:read`.",
     "parameters": [_number("R", "`R-12` or 12."), LANGUAGE, RETRY],
     "responses": _answers({200: VerificationRunJob}, 404),
 }
 CANCEL_VERIFICATION_RUN: dict[str, Any] = {
     "operation_id": "cancel_verification_run",
     "summary": "Cancel a run of verifications",
-    "description": "Withdraws what of it still waits; what runs already is finished. For who asked for it, and whoever may verify anything."
-    "\n\nScope: `verifications:write`.",
+    "description": "Withdraws the verifications that are still waiting; those already running are finished. For the "
+                   "person who requested the run, and anybody who may verify every finding.\n\nScope: "
+                   "`verifications:write`.",
     "parameters": [
         _number("R", "`R-12` or 12."), LANGUAGE, IDEMPOTENCY, _replayed(200),
     ],

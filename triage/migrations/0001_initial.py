@@ -665,7 +665,10 @@ class Migration(migrations.Migration):
                         choices=[(0, "Not rated"), (1, "Low"), (2, "Medium"), (3, "High"), (4, "Vital")], default=0
                     ),
                 ),
-                ("exposure", models.SmallIntegerField(choices=[(0, "No known exposure"), (1, "Reachable from the internet")], default=0)),
+                (
+                    "exposure",
+                    models.SmallIntegerField(choices=[(0, "No known exposure"), (1, "Reachable from the internet")], default=0),
+                ),
                 ("looks", models.BigIntegerField(default=0)),
                 ("first_seen", models.DateTimeField()),
                 (

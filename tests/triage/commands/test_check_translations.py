@@ -16,6 +16,8 @@ def catalogue(tmp_path, settings):
     settings.LOCALE_PATHS = [tmp_path / "triage" / "locale"]
     for source in check_translations.SOURCES:
         (tmp_path / source).mkdir()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / check_translations.API).write_text("paths: {}")
     folder = tmp_path / "triage" / "locale" / "fr" / "LC_MESSAGES"
     folder.mkdir(parents=True)
 
@@ -34,6 +36,15 @@ def catalogue(tmp_path, settings):
 
 def entry(msgid, msgstr, **more):
     return polib.POEntry(msgid=msgid, msgstr=msgstr, **more)
+
+
+def test_the_words_of_the_api_belong_to_it(catalogue, tmp_path):
+    catalogue()
+    (tmp_path / check_translations.API).write_text(
+        "paths: {/x: {get: {summary: List things, description: \"All.\\n\\nScope: `x`.\", parameters: [{description: '`a`; `b`'}]}}}"
+    )
+    with pytest.raises(CommandError, match="3 faults"):  # the codes alone are no words
+        call_command("check_translations")
 
 
 def test_a_whole_catalogue_is_accepted(catalogue, capsys):

@@ -3,21 +3,24 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import yaml
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.commands import makemessages
 
 SOURCES = ("cspm", "integrations", "templates", "triage")
+API = "docs/openapi.yaml"  # its reference is a page, too
 LANGUAGE = "fr"
 PLACE = re.compile(r"%\((\w+)\)[sd]")
 # French keeps these marks on the line of their word: the space between is one that does not break.
 BREAKING = re.compile(r"(?<=\S) (?=[;:?!](?:\s|$)|»)|(?<=«) ")
+CODES = re.compile(r"`[^`]*`|[\s;,.]")
 FIXED = "\N{NO-BREAK SPACE}"
 
 
@@ -73,9 +76,29 @@ def _gathered(catalogue: Path, folder: Path) -> Path:
         shutil.copytree(
             settings.BASE_DIR / source, folder / source, ignore=shutil.ignore_patterns("locale", "__pycache__", "static")
         )
+    (folder / "api.py").write_text(
+        "".join(f"gettext({text!r})\n" for text in _sentences(yaml.safe_load((settings.BASE_DIR / API).read_text())))
+    )
     with chdir(folder):
         call_command(Gathering(), locale=[LANGUAGE], no_location=True, no_wrap=True, verbosity=0)
     return copy
+
+
+def _sentences(document: Any) -> list[str]:
+    """What the reference says in words, paragraph by paragraph and once each; names of codes and scopes alone are no words."""
+    found = dict.fromkeys(part for text in _texts(document) for part in text.split("\n\n"))
+    return [part for part in found if CODES.sub("", part)]
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        for name, value in part.items():
+            if name in ("summary", "description") and isinstance(value, str):
+                yield value
+            yield from _texts(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _texts(value)
 
 
 def _faults(catalogue: Path) -> Iterator[str]:
