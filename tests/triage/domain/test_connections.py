@@ -43,7 +43,7 @@ def test_a_secret_is_kept_sealed_and_opened_when_it_is_used():
 
 
 def test_a_missing_secret_is_said():
-    with pytest.raises(Invalid, match="lacks: token"):
+    with pytest.raises(Invalid, match=r"lacks: API token \(token\)"):
         connections.put(Wanted("jira", "tickets", "jira", GIVEN | {"token": ""}), actor=ADMIN, at=AT)
 
 
