@@ -19,10 +19,10 @@ run: setup ## start everything: make run [REPORT=path] [PORT=8000]
 	@exec $(RUN) manage.py run --port $(PORT) $(if $(REPORT),--report "$(REPORT)")
 
 test: setup-dev ## the whole test suite
-	$(RUN) -m pytest -n 2 tests
+	$(RUN) -m pytest -n 2 --dist worksteal tests
 
 test-fast: setup-dev ## the tests that take no seconds each
-	$(RUN) -m pytest -n 2 -m "not slow and not browser" tests
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not browser" tests
 
 fmt: setup-dev ## put the code in shape
 	$(RUN) -m ruff format .
