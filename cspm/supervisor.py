@@ -67,7 +67,7 @@ class _Running:
         if code is None and lived >= STEADY_SECONDS:
             self.was_steady, self.failures = True, 0
         if code is None and lived >= self.child.patience and self._hangs():
-            self.say(_("%(name)s doesn't answer any more: starting it again.") % {"name": self.child.name})
+            self.say(_("%(name)s no longer answers: starting it again.") % {"name": self.child.name})
             self.kill()
             self._plan_next()
         elif code is not None:

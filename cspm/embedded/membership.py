@@ -185,7 +185,7 @@ def _understand(answer: dict[str, object], run: Path) -> None:
         raise DatabaseUnavailable(str(message), **params)
     for folder in answer.get("notes") or []:  # type: ignore[attr-defined]
         _say(
-            _("The database lies in %(folder)s: PostgreSQL doesn't run as root, and its own user can't reach CSPM_HOME.")
+            _("The database is in %(folder)s: PostgreSQL doesn't run as root, and its own user can't reach CSPM_HOME.")
             % {"folder": folder}
         )
 

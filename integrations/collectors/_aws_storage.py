@@ -178,7 +178,7 @@ DATABASE = Source(
                 text("engine", _("Engine, such as postgres")),
                 text("engine_version", _("Version of the engine")),
                 text("instance_class", _("Class, such as db.t3.medium")),
-                flag("multi_az", _("It stands in several zones")),
+                flag("multi_az", _("It is in several zones")),
                 number("backup_days", _("Days that backups are kept; 0 for no backups")),
                 flag("deletion_protection", _("It is protected from deletion")),
                 flag("minor_upgrades", _("Minor versions are installed by AWS")),

@@ -51,7 +51,9 @@ def _whole(rows: Any) -> Iterator[list[str]]:
     try:
         yield from rows
     except csv.Error as error:
-        raise UnreadableReport(_("Line %(line)s: this is no CSV: %(problem)s."), line=rows.line_num, problem=str(error)) from None
+        raise UnreadableReport(
+            _("Line %(line)s: this is not CSV: %(problem)s."), line=rows.line_num, problem=str(error)
+        ) from None
 
 
 def sniff(text: str) -> str | None:

@@ -19,7 +19,7 @@ ANNOTATIONS = {
     "azure.com/subscription-id": "azure", "dev.azure.com/subscription-id": "azure", "google.com/project-id": "gcp",
     "cloud.google.com/project-id": "gcp", "github.com/project-slug": "code",
 }  # fmt: skip
-NO_ENTITY = _("The document is no entity: it has no kind and metadata.")
+NO_ENTITY = _("The document is not an entity: it has no kind and metadata.")
 
 
 def sniff(text: str) -> str | None:

@@ -49,13 +49,14 @@ TRUNCATED = _(
     "The document ends at byte %(position)s in the middle of a value: the file was cut short. Export or upload it again."
 )
 TOO_LONG = _(
-    "The value that begins at byte %(position)s is longer than %(limit)s MiB. That is no scanner's record: check the file."
+    "The value that begins at byte %(position)s is longer than %(limit)s MiB. That is not a scanner's record: check the file."
 )
 TOO_DEEP = _("At byte %(position)s the document is nested deeper than %(limit)s levels. No scanner writes that: check the file.")
 MALFORMED = _("The document is not valid JSON at byte %(position)s: %(problem)s. Export it again with the scanner's own writer.")
 GLUED = _(
-    "A second document begins at byte %(position)s, behind the end of the first: the tool was run twice into one file, and the "
-    "result is no JSON (Prowler appends when it is run twice with the same -F name). Run it again with a new file name."
+    "A second document begins at byte %(position)s, behind the end of the first: the tool was run twice "
+    "into one file, and the result is not valid JSON (Prowler appends when it is run twice with the same "
+    "-F name). Run it again with a new file name."
 )
 GIVEN_TWICE = _(
     "The key “%(key)s” is given twice in one object, the second time at byte %(position)s: most readers see only one of the two. "

@@ -40,8 +40,8 @@ OTHER_VERSION = _(
     "This is a collection of version %(version)s, and version 1 is read here. Collect it with this version of CSPM Triage."
 )
 BROKEN_HEAD = _("The first line of this collection cannot be read: %(problem)s. Collect it again.")
-BROKEN_LINE = _("Line %(line)s is no asset of a collection: %(problem)s. It was left out.")
-TOO_LONG = _("Line %(line)s is longer than %(limit)s MiB. That is no asset: check the file.")
+BROKEN_LINE = _("Line %(line)s is not an asset of a collection: %(problem)s. It was left out.")
+TOO_LONG = _("Line %(line)s is longer than %(limit)s MiB. That is not an asset: check the file.")
 NO_KIND = _("Line %(line)s is of the kind “%(kind)s”, which the first line does not describe. It was left out.")
 NO_CHECK = _("Line %(line)s names the check “%(check)s”, which the first line does not describe. That result was left out.")
 

@@ -56,7 +56,7 @@ COMPLIANCE_REPORT = _(
     "This is a Prowler compliance report (output/compliance/…): it repeats each finding once for every requirement of a "
     "framework. Import the findings of the same run instead: output/prowler-output-*.ocsf.json."
 )
-NOT_A_FINDING = _("The record is of OCSF class “%(word)s”, which is no finding. It was left out.")
+NOT_A_FINDING = _("The record is of OCSF class “%(word)s”, which is not a finding. It was left out.")
 NO_CHECK = _("The record does not say which check it is of. It was left out.")
 NO_STATUS = _("The record has the status “%(word)s”, which Prowler does not use. It was left out.")
 NO_ACCOUNT = _(

@@ -39,7 +39,7 @@ NOT_SUPPORTED = _(
     "SARIF %(version)s is not supported, only 2.1.0. Have the tool write 2.1.0, or convert the file with the SARIF Multitool."
 )
 NO_VERSION = _("The document does not say which version of SARIF it is (“version” must be “2.1.0”). Export it again.")
-NO_RUNS = _("“runs” is missing or is no list: this SARIF document holds no run of a tool. Check that the scanner ended well.")
+NO_RUNS = _("“runs” is missing or is not a list: this SARIF document holds no run of a tool. Check that the scanner ended well.")
 NO_TOOL = _(
     "Run number %(run)s does not say which tool made it (tool.driver.name is missing), so its results cannot be told from "
     "another tool's. Export it again with the tool's name."
@@ -58,7 +58,7 @@ NO_RESULTS = _("The run of %(tool)s has no list of results: the tool did not loo
 FAILED = _("The run of %(tool)s says that it failed (executionSuccessful is false), so nothing counts as fixed.")
 ELSEWHERE = _("The run of %(tool)s keeps results in other files, which were not imported, so nothing counts as fixed.")
 NOT_PRESENT = _("The result is from an earlier run and no longer present (its baselineState is “absent”). It was left out.")
-NO_FAILURE = _("The result is no failure (its kind is “%(kind)s”). It was left out.")
+NO_FAILURE = _("The result is not a failure (its kind is “%(kind)s”). It was left out.")
 NO_OBJECT = _("The result is not an object. It was left out.")
 NO_MESSAGE = _("The result has no message that can be read; the rule's title stands in for it.")
 BROKEN_FIELDS = _("Fields of the result are not what they should be and were ignored: %(fields)s.")

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop as _
 from triage.ports import DeliveryError, Options, Probe, Setting, Text, TicketCategory, TicketDraft, TicketState
 
 LABEL = _("Markdown files")
-SETTINGS = (Setting("folder", _("Folder"), _("Where the files lie; empty for tickets in CSPM_HOME.")),)
+SETTINGS = (Setting("folder", _("Folder"), _("The folder of the files; leave empty for “tickets” in CSPM_HOME.")),)
 PER_SECOND = 100.0
 
 OPEN, PROGRESS, DONE, DECLINED = "open", "in progress", "done", "declined"

@@ -388,4 +388,4 @@ def _without_account_in_host(request: Any, **_event: Any) -> None:
 
 def asset_gone(account: Account, name: str = "") -> Stop:
     """That the asset is not there; `name`: where its identifier is another's, as that of a policy within a user is."""
-    return Stop(Outcome.GONE, Text(_("%(asset)s does not exist any more."), {"asset": name or account.target.asset}))
+    return Stop(Outcome.GONE, Text(_("%(asset)s no longer exists."), {"asset": name or account.target.asset}))

@@ -71,7 +71,7 @@ def engine_version(account: Account) -> Verdict:
     said = {"engine": engine, "version": version}
     if any(known["EngineVersion"] == version for known in offered):
         return True, Text(_("AWS still offers %(engine)s %(version)s."), said)
-    return False, Text(_("AWS does not offer %(engine)s %(version)s any more."), said)
+    return False, Text(_("AWS no longer offers %(engine)s %(version)s."), said)
 
 
 def certificate(account: Account) -> Verdict:

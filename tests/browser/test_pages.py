@@ -516,7 +516,7 @@ def test_a_refused_form_is_shown_in_place(enter, tess, tmp_path):
 
     page.set_input_files("#report", report)
 
-    expect(page.get_by_role("alert")).to_contain_text("is no time zone")
+    expect(page.get_by_role("alert")).to_contain_text("is not a time zone")
 
 
 def test_progress_moves_and_ends_by_itself(enter, estate, tess):

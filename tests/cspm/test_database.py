@@ -322,7 +322,7 @@ def test_home_that_the_servers_user_cannot_reach_keeps_its_data_in_a_system_fold
     assert is_up(address)
     assert elsewhere.parent == cluster.SYSTEM_FOLDER
     _, said = user.leaves()
-    assert f"The database lies in {elsewhere}" in said
+    assert f"The database is in {elsewhere}" in said
     again = User(tmp_path / "home")
     assert again.address() == address
     _, said = again.leaves()

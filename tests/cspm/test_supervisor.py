@@ -198,7 +198,7 @@ def test_hanging_child_is_started_again(quick, note):
     code = supervise([child], say=said.append)
 
     assert code == 0
-    assert said == ["worker doesn't answer any more: starting it again."]
+    assert said == ["worker no longer answers: starting it again."]
     assert [pid for pid in pids(note, 2) if lives(pid)] == []
 
 
@@ -213,7 +213,7 @@ def test_child_that_cannot_be_asked_is_left_alone(quick, note):
     supervise([child], say=said.append)
 
     assert said[0] == "worker: can't tell whether it is well (the database is down)."
-    assert "worker doesn't answer any more: starting it again." not in said
+    assert "worker no longer answers: starting it again." not in said
 
 
 def test_killed_orphan_watch_is_replaced_and_knows_the_family(service):

@@ -147,7 +147,7 @@ def _body(request: TokenRequest) -> dict[str, Any]:
     body = fields(request, (*TEXTS, "sample"), texts=TEXTS)
     sample = body.get("sample", bundles.SAMPLE)
     if type(sample) is not int or not 0 <= sample <= LARGEST_SAMPLE:
-        raise invalid_field("sample", Text(_("“%(text)s” is no number of findings."), {"text": str(sample)[:20]}))
+        raise invalid_field("sample", Text(_("“%(text)s” is not a number."), {"text": str(sample)[:20]}))
     return {name: body.get(name, "") for name in TEXTS} | {"sample": sample}
 
 
@@ -158,5 +158,5 @@ def _day(wanted: dict[str, Any], name: str, zone: tzinfo) -> datetime:
     except ValueError:
         day = None
     if day is None or not EARLIEST <= day.year < LATEST:
-        raise invalid_field(name, Text(_("“%(text)s” is no day. Write it as 2026-03-31."), {"text": wanted[name][:40]}))
+        raise invalid_field(name, Text(_("“%(text)s” is not a date. Write it as 2026-03-31."), {"text": wanted[name][:40]}))
     return datetime.combine(day, time.min, zone)

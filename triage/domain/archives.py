@@ -39,7 +39,7 @@ def configured() -> Place | None:
         return None
     scheme, _colon, where = address.partition("://")
     if scheme not in plugins.names("archives") or not where.strip("/"):
-        raise Invalid(_("CSPM_EVIDENCE_ARCHIVE: “%(address)s” is no archive, such as s3://bucket/prefix."), address=address)
+        raise Invalid(_("CSPM_EVIDENCE_ARCHIVE: “%(address)s” is not an archive, such as s3://bucket/prefix."), address=address)
     if settings.EVIDENCE_ARCHIVE_MODE not in MODES:
         raise Invalid(
             _("CSPM_EVIDENCE_ARCHIVE_MODE: “%(mode)s” is neither COMPLIANCE nor GOVERNANCE."), mode=settings.EVIDENCE_ARCHIVE_MODE

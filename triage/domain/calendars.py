@@ -128,7 +128,7 @@ def check(draft: Draft) -> None:
     zone(draft.time_zone)
     for day, windows in draft.hours.items():
         if day not in WEEK:
-            raise Invalid(_("“%(day)s” is no day of the week. Write mon, tue, wed, thu, fri, sat or sun."), day=day)
+            raise Invalid(_("“%(day)s” is not a day of the week. Write mon, tue, wed, thu, fri, sat or sun."), day=day)
         for window in windows:
             minutes_of(window)
     if not any(draft.hours.values()):
@@ -145,7 +145,7 @@ def minutes_of(window: Sequence[str]) -> tuple[int, int]:
         opens, closes = (_minute(text) for text in window)
     except (ValueError, TypeError):
         raise Invalid(
-            _("“%(window)s” are no opening hours. Write them as 09:00-18:00."), window="-".join(map(str, window))
+            _("“%(window)s” are not opening hours. Write them as 09:00-18:00."), window="-".join(map(str, window))
         ) from None
     if closes <= opens:
         closes += 1440
@@ -410,7 +410,7 @@ def closures_of(ics: bytes) -> list[tuple[date, date, str]]:
     try:
         events = list(Ics.from_ical(ics).walk("VEVENT"))
     except ValueError as error:
-        raise Invalid(_("This is no iCalendar file: %(problem)s."), problem=str(error)[:200]) from None
+        raise Invalid(_("This is not an iCalendar file: %(problem)s."), problem=str(error)[:200]) from None
     closures = []
     for event in events:
         name = str(event.get("SUMMARY", ""))[:200]

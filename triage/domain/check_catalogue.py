@@ -152,7 +152,7 @@ def check(saying: Saying) -> None:
         raise Invalid(_("Say why the severity is another than the scanner's."))
     for address in (saying.runbook, saying.guard):
         if address and not (len(address) <= LONGEST_ADDRESS and _is_address(address)):
-            raise Invalid(_("“%(address)s” is no address. It begins with https://."), address=address[:100])
+            raise Invalid(_("“%(address)s” is not an address. It begins with https://."), address=address[:100])
 
 
 def _is_address(text: str) -> bool:

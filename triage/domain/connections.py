@@ -253,7 +253,7 @@ def _value(setting: Setting, value: Any) -> Any:
     if setting.choices and text and text not in setting.choices:
         raise Invalid(_("“%(name)s” is none of: %(words)s."), name=setting.name, words=", ".join(setting.choices))
     if len(text) > LONGEST_VALUE or "\x00" in text:
-        raise Invalid(_("“%(name)s” is too long, or holds what no text holds."), name=setting.name)
+        raise Invalid(_("“%(name)s” is too long, or contains characters that text cannot contain."), name=setting.name)
     return text
 
 

@@ -31,7 +31,7 @@ class Coverage(StrEnum):
 
 
 STATES = {
-    Coverage.NEVER: _("never scanned"), Coverage.STALE: _("not lately"), Coverage.PARTIAL: _("partial"), Coverage.FRESH: _("scanned"),
+    Coverage.NEVER: _("never scanned"), Coverage.STALE: _("not recently"), Coverage.PARTIAL: _("partial"), Coverage.FRESH: _("scanned"),
     Coverage.OUT: _("out of scope"),
 }  # fmt: skip
 

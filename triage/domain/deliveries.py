@@ -28,7 +28,7 @@ class Traffic:
     @property
     def disclosure(self) -> str:
         if self.connection.kind == "sources":
-            return gettext("Nothing; it brings reports")
+            return gettext("Nothing: it imports reports")
         if self.connection.kind not in connections.DISCLOSING:
             return gettext("Sizes and hashes of the ledger, signed")
         return str(Disclosure(self.connection.disclosure).label)

@@ -106,7 +106,7 @@ def _text(content: bytes) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise Invalid(_("The file is no text."))
+    raise Invalid(_("The file is not text."))
 
 
 def _read(text: str) -> tuple[str, Iterator[DirectoryAccount | Skipped]]:
@@ -115,8 +115,8 @@ def _read(text: str) -> tuple[str, Iterator[DirectoryAccount | Skipped]]:
         if label := directory.sniff(text):
             return label, iter(list(directory.read(text)))  # a broken list is refused before anything is held
     raise Invalid(
-        _("This is no list of accounts that we know: an AWS Organizations listing (JSON), a Backstage catalogue (YAML), or a CSV with a"
-          " header that names the account.")
+        _("This is not a list of accounts that we know: an AWS Organizations listing (JSON), a Backstage "
+          "catalogue (YAML), or a CSV with a header that names the account.")
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def receive(*, name: str, headers: Mapping[str, str], body: bytes, at: datetime)
     connection = Connection.objects.filter(name=name).exclude(state=Connection.State.OFF).first()
     hear = getattr(connections.plugin_of(connection), "hear", None) if connection else None
     if connection is None or hear is None:
-        raise NotFound(_("Nothing is heard at this address."))
+        raise NotFound(_("Nothing listens at this address."))
     try:
         heard: Heard = hear(headers, body, connections.options(connection))
     except Invalid as error:  # no secret to check it by

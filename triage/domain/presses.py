@@ -163,7 +163,7 @@ def _asked(said: Any, finding: Finding, actor: Actor, at: datetime) -> str:
         kind=ExceptionKind.ACCEPTED, about=requesting.About(finding=finding.pk), reason=str(said.fields.get("reason", "")),
         compensation=str(said.fields.get("compensation", "")), until=until, actor=actor, at=at,
     )  # fmt: skip
-    return _("%(exception)s is asked for. Somebody else decides.") % {"exception": asked}
+    return _("%(exception)s is requested. Somebody else decides.") % {"exception": asked}
 
 
 def _command(text: str, actor: Actor) -> str:

@@ -57,7 +57,7 @@ def compared(*, finding: Finding, actor: Actor, at: datetime) -> Comparison:
     failing = next((run for run in kept if run.outcome == Outcome.FAILING), None)
     passing = next((run for run in kept if run.outcome in (Outcome.FIXED, Outcome.GONE)), None)
     if failing is None and passing is None:
-        raise NotFound(_("There is no evidence of %(finding)s yet. Have its check run again."), finding=str(finding))
+        raise NotFound(_("There is no evidence for %(finding)s yet. Rerun its check."), finding=str(finding))
     contents = [_content(run) for run in (failing, passing)]
     _note(finding, [run for run in (failing, passing) if run], actor=actor, at=at)
     return Comparison(failing, passing, list(_pairs(*contents)))

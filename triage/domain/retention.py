@@ -61,7 +61,7 @@ def hold(
     actor.demand(Right.AUDIT)
     query = query.strip()
     if not reason.strip():
-        raise Invalid(_("Say why it is held: it stays in the trail."))
+        raise Invalid(_("Say why it is held: the reason stays in the trail."))
     if sum((finding is not None, account is not None, bool(query))) > 1:
         raise Invalid(_("A hold is about a finding, an account, a query or everything: one of these."))
     if finding is not None and not Finding.objects.filter(pk=finding).exists():
@@ -87,7 +87,7 @@ def account_of(name: str) -> Account:
     by_uid = Account.objects.filter(provider=provider, uid=uid) if colon else Account.objects.filter(uid=name.strip())
     found = list(by_uid[:2]) or list(Account.objects.filter(name=name.strip())[:2])
     if len(found) != 1:
-        raise NotFound(_("“%(name)s” is no account, or more than one. Write it as aws:123456789012."), name=name[:100])
+        raise NotFound(_("“%(name)s” matches no account, or more than one. Write it as aws:123456789012."), name=name[:100])
     return found[0]
 
 
@@ -99,7 +99,7 @@ def release(*, number: int, reason: str, actor: Actor, at: datetime) -> Hold:
     with recording(actor=actor.name, at=at, door=actor.door) as log:
         found = Hold.objects.select_for_update().filter(pk=number, released_at=None).first()
         if found is None:
-            raise NotFound(_("There is no hold H-%(number)s that stands."), number=number)
+            raise NotFound(_("There is no hold H-%(number)s in force."), number=number)
         found.released_by, found.released_at = actor.name, at
         found.save(update_fields=["released_by", "released_at"])
         log.tell("hold", found.pk, "released", reason=reason.strip()[:500])
@@ -173,7 +173,8 @@ def _catch_up(*, at: datetime) -> None:
             _catch(row, at=at)
         except TriageError as error:  # a team or a tag of it is gone: nobody knows what it would hold
             raise Invalid(
-                _("Nothing is deleted: the query of %(hold)s cannot be asked any more. Place another hold and release this one. %(said)s"),
+                _("Nothing is deleted: the query of %(hold)s is no longer valid. Place another hold and release this "
+                  "one. %(said)s"),
                 hold=str(row), said=str(error),
             ) from None  # fmt: skip
 

@@ -135,7 +135,7 @@ def ask(*, name: str, actor: Actor, at: datetime) -> int:
     actor.demand(Right.IMPORT)
     connection = connections.named(name)
     if connection.kind != "sources":
-        raise Invalid(_("“%(name)s” brings no reports."), name=name)
+        raise Invalid(_("“%(name)s” is not a source of reports."), name=name)
     if connection.state == Connection.State.OFF:
         raise Invalid(_("“%(name)s” is switched off."), name=name)
     with recording(actor=actor.name, at=at, door=actor.door) as log:

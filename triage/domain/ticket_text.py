@@ -82,7 +82,8 @@ def contested(
     """The check failed again after the ticket was opened again once: people have to talk."""
     with translation.override(language):
         lines = [
-            _("This is said to be fixed once more, and the check still fails. The ticket stays as it is; its deadline runs on."), "",
+            _("This was marked as fixed once more, and the check still fails. The ticket stays unchanged; its "
+              "deadline keeps running."), "",
         ]  # fmt: skip
         return "\n".join(lines + [_failing_line(finding, runs.get(finding.pk), disclosure) for finding in findings])
 

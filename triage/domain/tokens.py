@@ -59,7 +59,7 @@ def issue(
     if expires_at is not None and expires_at <= at:
         raise Invalid(_("The token's end is over already. Choose a later one."))
     if not user.is_active:
-        raise Invalid(_("This person may not come in any more, so a token of theirs would open nothing."))
+        raise Invalid(_("This person no longer has access, so their token would not work."))
     prefix = secrets.token_hex(6)
     secret = f"cspm_{prefix}_{secrets.token_urlsafe(32)}"
     with audit.recording(actor=actor.name, at=at, door=actor.door) as log:
@@ -101,7 +101,7 @@ def recognise(secret: str, *, at: datetime) -> ApiToken:
     if token.expires_at is not None and token.expires_at <= at:
         raise NotAuthentic(_("This token is too old. Ask an administrator for a new one."))
     if not token.user.is_active:
-        raise NotAuthentic(_("The person of this token may not come in any more."))
+        raise NotAuthentic(_("The person of this token no longer has access."))
     if token.last_used_at is None or token.last_used_at <= at - USE_NOTED:
         unnoted = Q(last_used_at=None) | Q(last_used_at__lte=at - USE_NOTED)
         ApiToken.objects.filter(unnoted, pk=token.pk).update(last_used_at=at)

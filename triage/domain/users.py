@@ -33,7 +33,7 @@ def create(*, email: str, name: str, actor: Actor, at: datetime) -> User:
     try:
         validate_email(address)
     except ValidationError:
-        raise Invalid(_("“%(email)s” is no e-mail address."), email=email.strip()[:200]) from None
+        raise Invalid(_("“%(email)s” is not an e-mail address."), email=email.strip()[:200]) from None
     try:
         with transaction.atomic(), audit.recording(actor=actor.name, at=at, door=actor.door) as log:
             user = User.objects.create_user(address, name=name.strip()[:200])

@@ -35,7 +35,7 @@ def keep(
     if len(text) > LONGEST_QUERY:
         raise Invalid(_("The search is too long to be kept."))
     if (order and order not in ORDERS) or (group and group not in BY):
-        raise Invalid(_("There is no such order or grouping."))
+        raise Invalid(_("There is no such sort order or grouping."))
     if SavedView.objects.filter(user=user).exclude(name=called).count() >= MOST:
         raise Invalid(_("Nobody keeps more than %(most)s views. Take one away first."), most=MOST)
     values = {"query": text, "order": order, "group": group, "shared": shared}

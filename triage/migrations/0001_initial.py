@@ -1917,7 +1917,7 @@ class Migration(migrations.Migration):
                 (
                     "state",
                     models.CharField(
-                        choices=[("waiting", "Waiting"), ("sent", "Sent"), ("dropped", "Not told")],
+                        choices=[("waiting", "Waiting"), ("sent", "Sent"), ("dropped", "Not sent")],
                         default="waiting",
                         max_length=8,
                     ),

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                     ("unreachable", "Somebody cannot be reached"),
                     ("silent", "Brings no reports"),
                     ("unreadable", "Brings reports that cannot be read"),
-                    ("partial", "May not see all of what it looks at"),
+                    ("partial", "Cannot see everything it checks"),
                     ("contested", "Said to be fixed again and again"),
                 ],
                 max_length=15,

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                             ("release", "Let the rules decide"),
                             ("move", "Change the status"),
                             ("acknowledge", "Acknowledge"),
-                            ("undo", "Take back"),
+                            ("undo", "Undo"),
                         ],
                         max_length=15,
                     ),

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                     ("person", "Assign to a person"),
                     ("disown", "Not ours"),
                     ("acknowledge", "Acknowledge"),
-                    ("undo", "Take back"),
+                    ("undo", "Undo"),
                 ],
                 max_length=15,
             ),
@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("mention", "You were mentioned"),
                             ("comment", "A comment on what is yours"),
-                            ("assigned", "It was given to you"),
+                            ("assigned", "It was assigned to you"),
                             ("disowned", "A team says that it is not theirs"),
                             ("decided", "Your request was decided"),
                             ("verified", "Your verification is done"),

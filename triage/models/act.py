@@ -21,7 +21,7 @@ class Act(models.Model):
         PERSON = "person", _("Assign to a person")
         DISOWN = "disown", _("Not ours")
         ACKNOWLEDGE = "acknowledge", _("Acknowledge")
-        UNDO = "undo", _("Take back")
+        UNDO = "undo", _("Undo")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")

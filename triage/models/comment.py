@@ -31,7 +31,7 @@ class Notification(models.Model):
     class Kind(models.TextChoices):
         MENTION = "mention", _("You were mentioned")
         COMMENT = "comment", _("A comment on what is yours")
-        ASSIGNED = "assigned", _("It was given to you")
+        ASSIGNED = "assigned", _("It was assigned to you")
         DISOWNED = "disowned", _("A team says that it is not theirs")
         DECIDED = "decided", _("Your request was decided")
         VERIFIED = "verified", _("Your verification is done")

@@ -59,7 +59,7 @@ class Alarm(models.Model):
         UNREACHABLE = "unreachable", _("Somebody cannot be reached")
         SILENT = "silent", _("Brings no reports")
         UNREADABLE = "unreadable", _("Brings reports that cannot be read")
-        PARTIAL = "partial", _("May not see all of what it looks at")
+        PARTIAL = "partial", _("Cannot see everything it checks")
         CONTESTED = "contested", _("Said to be fixed again and again")
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="alarms")

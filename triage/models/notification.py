@@ -59,7 +59,7 @@ class Told(models.Model):
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")
         SENT = "sent", _("Sent")
-        DROPPED = "dropped", _("Not told")
+        DROPPED = "dropped", _("Not sent")
 
     recipient = models.CharField(max_length=80)
     event = models.CharField(max_length=200)

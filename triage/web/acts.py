@@ -118,7 +118,7 @@ def _meant(said: Any) -> tuple[str, dict[int, int | None]]:
     for text in said.getlist("f")[: MOST_CHOSEN + 1]:
         number, _dot, seen = text.upper().removeprefix("F-").partition(".")
         if not number.isdecimal() or len(number) > 18 or (seen and not seen.isdecimal()):
-            raise Invalid(_("“%(text)s” is no finding."), text=text[:40])
+            raise Invalid(_("“%(text)s” is not a finding."), text=text[:40])
         chosen[int(number)] = int(seen) if seen else None
     if not chosen:
         raise Invalid(_("No findings are selected. Tick some findings, or select all that match."))

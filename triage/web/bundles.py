@@ -58,7 +58,7 @@ def _ordered(request: PageRequest) -> Bundle:
     said = {name: request.POST.get(name, "").strip() for name in ("since", "until", "query", "framework", "sample", "seed")}
     sample = said["sample"] or str(bundles.SAMPLE)
     if not sample.isdecimal() or len(sample) > 6:
-        raise Invalid(_("“%(text)s” is no number of findings."), text=sample[:20])
+        raise Invalid(_("“%(text)s” is not a number."), text=sample[:20])
     head = attachment(request, "head") or b""
     to = end_of(said["until"]) + timedelta(microseconds=1)
     return bundles.order(

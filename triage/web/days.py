@@ -24,5 +24,5 @@ def end_of(day: str) -> datetime:
     except ValueError:
         found = None
     if found is None or not EARLIEST <= found.year < LATEST:
-        raise Invalid(_("“%(day)s” is no day. Choose one in the calendar."), day=day[:40])
+        raise Invalid(_("“%(day)s” is not a date. Choose one in the calendar."), day=day[:40])
     return make_aware(datetime.combine(found, time.max))

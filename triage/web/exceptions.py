@@ -119,7 +119,7 @@ def _about(said: Any) -> About:
     """Raises Invalid."""
     numbers = {name: said.get(name, "") for name in ("finding", "check", "asset")}
     if wrong := [text for text in numbers.values() if text and not (text.isdecimal() and len(text) <= 18)]:
-        raise Invalid(_("“%(text)s” is no number."), text=wrong[0][:40])
+        raise Invalid(_("“%(text)s” is not a number."), text=wrong[0][:40])
     given = {name: int(text) for name, text in numbers.items() if text}
     if given:
         return About(

@@ -55,7 +55,7 @@ class Preferences:
             timezone.deactivate()
 
 
-UNTYPED = _("The form holds a character that no keyboard types (U+0000). Type the text instead of pasting it.")
+UNTYPED = _("The form contains a character that cannot be typed (U+0000). Type the text instead of pasting it.")
 
 
 class ExpectedFailures:

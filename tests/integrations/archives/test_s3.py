@@ -58,7 +58,7 @@ def test_what_is_stored_is_locked_and_read_back(cloud, options):  # noqa: F811
 def test_the_same_bytes_are_one_version_and_others_are_refused(cloud, options):  # noqa: F811
     version = store(options)
     assert store(options) == version
-    with pytest.raises(Unfit, match="Other bytes lie under ab/cd"):
+    with pytest.raises(Unfit, match="The archive has other bytes under ab/cd"):
         store(options, b"other bytes")
     versions = cloud.client("s3").list_object_versions(Bucket="proofs", Prefix="acme/")["Versions"]
     assert len(versions) == 1

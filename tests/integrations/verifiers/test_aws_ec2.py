@@ -262,7 +262,7 @@ def test_what_never_was_is_gone(cloud, check):
     answer = look(check, asset_of(check))
 
     assert answer.outcome == Outcome.GONE
-    assert str(answer.summary) == f"{ARN}{asset_of(check)} does not exist any more."
+    assert str(answer.summary) == f"{ARN}{asset_of(check)} no longer exists."
 
 
 def test_what_is_deleted_is_gone(ec2):

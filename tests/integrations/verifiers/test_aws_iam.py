@@ -235,7 +235,7 @@ def test_a_policy_inside_a_user_a_group_or_a_role(iam, kind):
     gone = look("iam_inline_policy_no_administrative_privileges", f"arn:aws:iam::{ACCOUNT}:{kind}/it", "it/own")
 
     assert seen == [FAILS, PASSES]
-    assert (gone.outcome, str(gone.summary)) == (GONE, "it/own does not exist any more.")
+    assert (gone.outcome, str(gone.summary)) == (GONE, "it/own no longer exists.")
 
 
 @pytest.mark.parametrize(

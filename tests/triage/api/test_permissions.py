@@ -134,7 +134,7 @@ def test_revoked_old_and_dismissed_tokens_open_nothing_and_say_why(caller):
 
     assert "was revoked" in revoked.json()["detail"]
     assert "too old" in old.get("/api/v1/findings").json()["detail"]
-    assert "may not come in" in dismissed.get("/api/v1/findings").json()["detail"]
+    assert "no longer has access" in dismissed.get("/api/v1/findings").json()["detail"]
     assert 'error="invalid_token"' in revoked["WWW-Authenticate"]
 
 

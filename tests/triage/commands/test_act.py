@@ -39,7 +39,7 @@ def test_what_is_left_says_why(capsys):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["undo", "x"], "is no act"),
+        (["undo", "x"], "is not an action"),
         (["assign", "nowhere", "-q", "is:open"], "no team"),
         (["acknowledge", "-q", "is:("], "value is missing"),
     ],

@@ -84,9 +84,9 @@ def test_an_account_that_is_not_reached_exits_with_three(capsys):
 
 
 def test_what_is_no_account_is_refused():
-    with pytest.raises(CommandError, match="“somewhere” is no account that can be collected"):
+    with pytest.raises(CommandError, match="“somewhere” matches no account that can be collected"):
         call_command("collect", "somewhere")
-    with pytest.raises(CommandError, match="“code:acme” is no account"):
+    with pytest.raises(CommandError, match="“code:acme” matches no account"):
         call_command("collect", "code:acme")
 
 

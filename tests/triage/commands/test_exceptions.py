@@ -30,7 +30,7 @@ def test_ask_list_decide(tmp_path):
     assert json.loads(run("preview", "--finding", row, "--json")) == {"now": 1, "by_severity": {"critical": 1}, "last_90_days": 1}
     assert "somebody else has to decide" in run("request", "--finding", row, "--until", later(), "--reason", "=cmd()")
     asked = RiskException.objects.get()
-    with pytest.raises(CommandError, match="asked for it yourself"):
+    with pytest.raises(CommandError, match="requested it yourself"):
         run("approve", asked)
     RiskException.objects.update(requested_by="user:9")
     assert "is in force until" in run("approve", asked, "--reason", "fine")
@@ -52,7 +52,7 @@ def test_ask_list_decide(tmp_path):
 @pytest.mark.django_db
 def test_what_is_wrong_is_said():
     row = finding()
-    with pytest.raises(CommandError, match="is no exception"):
+    with pytest.raises(CommandError, match="is not an exception"):
         run("show", "twelve")
     with pytest.raises(CommandError, match="There is no exception X-7"):
         run("show", "X-7")

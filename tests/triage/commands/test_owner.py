@@ -79,7 +79,7 @@ def test_who_owned_it_on_a_date(db):
     assert "Owner: web" in run("explain", BUCKET, "--as-of", on(-1))
     assert f"was not known on {on(5)}" in refused("explain", BUCKET, "--as-of", on(5))[0]
     assert refused("explain", BUCKET, "--as-of", "yesterday") == (
-        "“yesterday” is no date. Write it as 2026-11-02 or 2026-11-02T09:00.", 2,
+        "“yesterday” is not a date. Write it as 2026-11-02 or 2026-11-02T09:00.", 2,
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def test_nothing_without_an_owner_is_said(db):
     [
         (["assign", "F-1", "wbe"], "There is no team “wbe”. Did you mean “web”?", 5),
         (["assign", "F-999", "web"], "There is no finding F-000999.", 5),
-        (["assign", "bucket", "web"], "“bucket” is no finding. Write it as F-12.", 2),
+        (["assign", "bucket", "web"], "“bucket” is not a finding. Write it as F-12.", 2),
         (["explain", "F-999"], "There is no finding F-000999.", 5),
         (["explain", "arn:aws:s3:::elsewhere"], "Nothing here is called “arn:aws:s3:::elsewhere”.", 5),
         (["apply", "--as", "viewer"], "You have no right to do this (configure).", 4),

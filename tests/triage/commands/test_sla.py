@@ -83,7 +83,7 @@ def test_report_and_breaches(row):
 
 def test_pause_resume_acknowledge_contain(row, tmp_path):
     until = (now() + timedelta(days=2)).date()
-    assert "stands until" in run("pause", row, "--until", until, "--reason", "vendor")
+    assert "is paused until" in run("pause", row, "--until", until, "--reason", "vendor")
     row.refresh_from_db()
     assert row.paused_at is not None
     assert "runs on" in run("resume", row)

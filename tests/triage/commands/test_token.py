@@ -59,7 +59,7 @@ def test_a_revoked_token_is_ended(db):
     person("ana@example.com", "triager")
     printed, _told = run("create", "--user", "ana@example.com", "--scope", "findings:read")
 
-    assert "opens nothing any more" in run("revoke", printed.split("_")[1])[0]
+    assert "is revoked" in run("revoke", printed.split("_")[1])[0]
 
     with pytest.raises(tokens.NotAuthentic):
         tokens.recognise(printed.strip(), at=now())

@@ -132,7 +132,7 @@ def test_what_was_left_unfinished_goes_on(named_verifier, capsys):
 
     run = VerificationRun.objects.get()
     said = capsys.readouterr()
-    assert f"{run} goes on: 1 of 3 are done." in said.err
+    assert f"{run} is running: 1 of 3 are done." in said.err
     assert len(said.out.splitlines()[-4:]) == 4
     of_query("--wait")
     assert VerificationRun.objects.count() == 2

@@ -163,9 +163,9 @@ def test_french_holidays_differ_in_alsace_and_overseas():
     [
         (Draft("x", time_zone="Europe/Pariss", hours=OFFICE), "There is no time zone “Europe/Pariss”"),
         (Draft("x", time_zone="../../etc/passwd", hours=OFFICE), "There is no time zone"),
-        (Draft("x", hours={"monday": [("09:00", "18:00")]}), "“monday” is no day of the week"),
-        (Draft("x", hours={"mon": [("9", "18")]}), "“9-18” are no opening hours"),
-        (Draft("x", hours={"mon": [("09:00", "24:30")]}), "are no opening hours"),
+        (Draft("x", hours={"monday": [("09:00", "18:00")]}), "“monday” is not a day of the week"),
+        (Draft("x", hours={"mon": [("9", "18")]}), "“9-18” are not opening hours"),
+        (Draft("x", hours={"mon": [("09:00", "24:30")]}), "are not opening hours"),
         (Draft("x", hours={"mon": []}), "is never open"),
         (Draft("x", hours=OFFICE, country="XX"), "No public holidays are known of country “XX”"),
         (Draft("x", hours=OFFICE, country="FR", subdivision="XX"), "no subdivision “XX”. It may be: "),
@@ -215,7 +215,7 @@ def test_closures_come_from_a_calendar_file():
 @pytest.mark.parametrize(
     ("ics", "message"),
     [
-        (b"no calendar", "no iCalendar file"),
+        (b"no calendar", "not an iCalendar file"),
         (event("SUMMARY:Stand-up", "DTSTART:20260514T090000Z"), "has a time of day"),
         (event("SUMMARY:Weekly", "DTSTART;VALUE=DATE:20260514", "RRULE:FREQ=WEEKLY"), "repeats"),
         (event("SUMMARY:Never"), "has no beginning"),

@@ -59,8 +59,8 @@ def test_what_cannot_be_said_is_refused():
     report()
     check = Check.objects.get().pk
     for saying, message in (
-        (Saying(2), "Say why"), (Saying(9, "x"), "no such severity"), (Saying(runbook="javascript:alert(1)"), "is no address"),
-        (Saying(guard="wiki"), "is no address"),
+        (Saying(2), "Say why"), (Saying(9, "x"), "no such severity"), (Saying(runbook="javascript:alert(1)"), "is not an address"),
+        (Saying(guard="wiki"), "is not an address"),
     ):  # fmt: skip
         with pytest.raises(Invalid, match=message):
             check_catalogue.say(check=check, saying=saying, actor=ME, at=DAY)

@@ -329,7 +329,7 @@ rules: []
     ) == [
         "Line 2: “Data Platform” cannot be a team's slug. Use small letters, digits and hyphens, such as data-platform.",
         "Line 3: teams has no key “nam”. Did you mean “name”?",
-        "Line 5: teams.email is no e-mail address: “nobody”.",
+        "Line 5: teams.email is not an e-mail address: “nobody”.",
         "Line 5: teams.members.part cannot be “leed”. Did you mean “lead”?",
         "Line 6: the team “web” is here twice.",
         "Line 10: there is no team “wep”. Did you mean “web”?",

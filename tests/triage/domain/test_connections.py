@@ -109,5 +109,5 @@ def test_a_secret_in_a_file_is_refused_with_its_line():
     team("web")
     with pytest.raises(WrongConfiguration) as wrong:
         applying.apply(text=FILE.replace("env:JIRA_TOKEN", "t0p-s3cret"), actor=ADMIN, at=AT)
-    assert "stands in the file" in str(wrong.value)
+    assert "is in the file" in str(wrong.value)
     assert "t0p-s3cret" not in str(wrong.value)

@@ -97,7 +97,7 @@ def test_a_catalogue_gives_what_its_entities_are_annotated_with():
 @pytest.mark.django_db
 @pytest.mark.parametrize("content", ["", "hello", "a,b\n1,2\n", '{"Accounts": []}', "\x00\x01"])
 def test_what_is_no_list_of_accounts_is_refused(content):
-    with pytest.raises(Invalid, match="no list of accounts"):
+    with pytest.raises(Invalid, match="not a list of accounts"):
         take_in(content)
 
 

@@ -126,7 +126,7 @@ def test_the_whole_key_counts_before_its_last_segment():
 
 def test_an_unknown_value_is_said_and_the_chain_goes_on():
     assert steps(("Owner", "foo"), ("team", "web")) == [
-        ("tag", "no team", "The tag “Owner” says “foo”, which is no team here. Add it to a team as an alias."),
+        ("tag", "no team", "The tag “Owner” says “foo”, which is not a team here. Add it to a team as an alias."),
         ("tag", "matched", "The tag “team” says “web”: the team web."),
         ("account", "skipped", "An earlier step found the owner."),
         ("account_tag", "skipped", "An earlier step found the owner."),

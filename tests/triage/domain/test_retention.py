@@ -128,7 +128,7 @@ def test_while_a_hold_cannot_be_asked_nothing_is_deleted():
     Hold.objects.update(query="team:gone")
     done = retention.prune(at=LATER, actor=OPERATOR)
     assert done.deleted == 0
-    assert f"the query of {placed} cannot be asked any more" in str(done.problem)
+    assert f"the query of {placed} is no longer valid" in str(done.problem)
     with pytest.raises(Invalid):
         list(retention.due(at=LATER))
     retention.release(number=placed.pk, reason="over", actor=OPERATOR, at=AT)

@@ -150,8 +150,8 @@ def test_what_is_wrong_in_the_file_is_said():
     with pytest.raises(WrongConfiguration) as failure:
         apply(text=wrong, actor=ME, at=DAY)
     said = [str(problem.text) for problem in failure.value.problems]
-    assert any("“shop” is no tag" in text for text in said)
-    assert any("“aws” is no account" in text for text in said)
+    assert any("“shop” is not a tag" in text for text in said)
+    assert any("“aws” is not an account" in text for text in said)
     assert len(said) == 3
 
 

@@ -291,7 +291,7 @@ def test_people_who_insist_are_left_alone_after_a_while(folder, clock):
 
     assert OutboxMessage.objects.filter(verb="reopen").count() == 1
     assert "status: done" in only(folder)
-    assert only(folder).count("The ticket stays as it is; its deadline runs on.") == 1
+    assert only(folder).count("The ticket stays unchanged; its deadline keeps running.") == 1
     assert Alarm.objects.get().kind == "contested"
 
 

@@ -296,7 +296,7 @@ def test_cancelling_withdraws_what_waits_and_lets_the_rest_be(clock):
     assert not verification.waiting(clock())
     event = Event.objects.filter(subject="verification run").latest("pk")
     assert (event.kind, event.after, event.actor) == ("cancelled", {"withdrawn": 2}, "user:1")
-    with pytest.raises(Invalid, match="waits any more"):
+    with pytest.raises(Invalid, match="is waiting any more"):
         runs.cancel(run, actor=TRIAGER, at=clock())
     assert asked().total == 3
 

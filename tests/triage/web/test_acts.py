@@ -100,7 +100,7 @@ def test_an_exception_is_asked_for_them(client, triager, rows):
     ("what", "code", "said"),
     [
         ({"verb": "assign"}, 400, "No findings are selected"),
-        ({"verb": "assign", "f": "x.1"}, 400, "is no finding"),
+        ({"verb": "assign", "f": "x.1"}, 400, "is not a finding"),
         ({"verb": "assign", "all": "1", "q": "is:("}, 400, ""),
         ({"verb": "sing"}, 404, ""),
     ],

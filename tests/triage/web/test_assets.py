@@ -89,7 +89,7 @@ def test_an_asset_tells_what_stands_around_it(client, viewer):
     assert "says “web”" in then
     before = client.get(f"/assets/{asset.pk}", {"on": (DAY - timedelta(days=30)).date().isoformat()}).content.decode()
     assert "was not known on" in before
-    assert "is no day" in client.get(f"/assets/{asset.pk}", {"on": "x"}).content.decode()
+    assert "is not a date" in client.get(f"/assets/{asset.pk}", {"on": "x"}).content.decode()
     assert client.get("/assets/999999").status_code == 404
 
 

@@ -54,8 +54,8 @@ def test_what_is_wrong_with_an_order_is_said(client, auditor):
     finding()
     sealed(AT)
     for fields, said in (
-        ({"since": "soon"}, "is no day"), ({"since": "2027-01-01"}, "ends before it begins"), ({"framework": "nonsense"}, "No check serves"),
-        ({"query": "team:"}, "team"), ({"sample": "many"}, "is no number of findings"),
+        ({"since": "soon"}, "is not a date"), ({"since": "2027-01-01"}, "ends before it begins"), ({"framework": "nonsense"}, "No check serves"),
+        ({"query": "team:"}, "team"), ({"sample": "many"}, "is not a number"),
     ):  # fmt: skip
         answer = order(client, **fields)
         assert answer.status_code in (400, 404, 422), fields

@@ -130,7 +130,7 @@ def test_the_owner_is_explained_step_by_step(client, viewer):
             "kind": "tag",
             "name": "Owner tag",
             "result": "no team",
-            "why": {"message": "“%(value)s” is no team here.", "params": {"value": "bob"}},
+            "why": {"message": "“%(value)s” is not a team here.", "params": {"value": "bob"}},
         },
         {
             "rule": 2,
@@ -144,7 +144,7 @@ def test_the_owner_is_explained_step_by_step(client, viewer):
 
     text = page(client, row)
 
-    assert "“bob” is no team here." in text
+    assert "“bob” is not a team here." in text
     assert text.index("names no known team") < text.index("decides")
 
 

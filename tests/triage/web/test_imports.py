@@ -46,7 +46,7 @@ def test_what_the_report_does_not_say_can_be_declared(client, triager, nudges):
     ("fields", "said"),
     [
         ({}, "No file came with the form"),
-        ({"report": True, "zone": "Mars/Olympus"}, "is no time zone"),
+        ({"report": True, "zone": "Mars/Olympus"}, "is not a time zone"),
         ({"report": True, "mapping": "{"}, "is no valid JSON"),
         ({"report": True, "mapping": "[1]"}, "has to be a JSON object"),
         ({"report": True, "mapping": "[" * 100_000}, "is no valid JSON"),

@@ -121,7 +121,7 @@ def test_a_rule_says_what_it_does_with_its_own_words(client, viewer, estate):
     for sentence in (
         "If the tag squad names a team, that team owns the asset.",
         "If one of the account&#x27;s tags owner, team names a team",
-        "What lies at /net/ in acme/infra belongs to Team Web.",
+        "What is at /net/ in acme/infra belongs to Team Web.",
         "In any repository, 2 patterns say",
         "What fits arn:x belongs to nobody.",
         "Whatever no rule before gives away belongs to Team Data.",
@@ -212,7 +212,7 @@ def test_a_finding_that_a_person_assigned_says_so_beside_what_the_rules_say(clie
 def test_what_the_form_does_not_hold_stays_with_the_file(client, admin, estate):
     written(*({"kind": "account", "name": f"Rule {n}"} for n in range(MOST_RULES + 1)))
     page = client.get(RULES).content.decode()
-    assert "more rules than a form holds" in page
+    assert "more rules than a form can hold" in page
     assert "Publish" not in page
     rules = [{"kind": "account"}] * MOST_RULES
     assert client.post(RULES, form(*rules, do="add:account")).status_code == 400

@@ -171,7 +171,7 @@ def test_what_was_given_back_says_by_whom_and_by_which_rule(client, contributor,
     change(row, trail=trail)
     give(client, row, disown="1", reason="it is the data team's bucket")
     page = client.get(f"/findings/{row}").content.decode()
-    assert "The team web says that it is not theirs" in page
+    assert "The team web says it is not theirs" in page
     assert "It gave it to the team web." in page
     assert "/owners/rules?subject=" in page
     client.force_login(person("tess@example.com", "triager"))
@@ -184,7 +184,7 @@ def test_what_was_given_back_says_by_whom_and_by_which_rule(client, contributor,
 def test_what_a_person_made_nobodys_is_not_to_be_mended_by_a_rule(client, triager, row):
     client.post(f"/findings/{row}/owner", {"team": "-", "version": row.version})
     page = client.get("/unowned").content.decode()
-    assert "A person took these from their team" in page
+    assert "Somebody removed these from their team" in page
     assert "No rule speaks of these" not in page
 
 

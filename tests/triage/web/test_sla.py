@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said_with_its_line_and_kept_in_the_form(client, admini
     page = client.post(reverse("sla-edit"), {"text": wrong, "publish": "1"})
     assert page.status_code == 400
     text = page.content.decode()
-    assert "Line 7: “soon” is no length of time" in text
+    assert "Line 7: “soon” is not a duration" in text
     assert "Line 8: there is no calendar “offce”" in text
     assert "within: soon" in text
     assert "teams" in client.post(reverse("sla-edit"), {"text": "teams: []", "publish": "1"}).content.decode()
@@ -145,7 +145,7 @@ def test_a_table_that_cannot_be_keeps_what_was_typed(client, administrator):
     table = {"cell:default:critical:": "soonish", "was:default:critical:": "1 hour"}
     page = client.post(reverse("sla-edit"), {"text": POLICY, "preview": "1", **table})
     assert page.status_code == 400
-    assert "“soonish” is no length of time" in page.content.decode()
+    assert "“soonish” is not a duration" in page.content.decode()
     assert 'value="soonish"' in page.content.decode()
     assert client.post(reverse("sla-edit"), {"text": "[", "preview": "1", **table}).status_code == 400
     assert client.post(reverse("sla-edit"), {"text": "sla: {other: {}}", "preview": "1", **table}).status_code == 400
@@ -189,7 +189,7 @@ def test_a_clock_is_paused_and_resumed_from_the_page(client, triager):
     stale = client.post(where, {"version": 1, "pause": "1", "until": until, "reason": "again"})
     assert stale.status_code == 409
     bad = client.post(where, {"version": row.version, "pause": "1", "until": "soon", "reason": "again"})
-    assert "is no day" in bad.content.decode()
+    assert "is not a date" in bad.content.decode()
 
 
 def test_what_is_left_is_told_in_working_days(client, viewer):
@@ -244,7 +244,7 @@ def test_a_calendar_is_filled_in_and_one_is_added(client, administrator):
     shown = client.post(reverse("sla-edit"), {"text": text, "publish": "1", **fields})
     text = shown.context["text"]
     assert 'value="09:00-12:00, 14:00-18:00"' in shown.content.decode()
-    assert "1 closure stands in the file" in shown.content.decode()
+    assert "1 closure is in the file" in shown.content.decode()
     assert client.post(reverse("sla-edit"), {"text": text, "publish": "1"}).status_code == 302
     version = CalendarVersion.objects.get(calendar__slug="office")
     assert (version.country, version.subdivision, version.hours["mon"]) == ("DE", "BY", [["09:00", "12:00"], ["14:00", "18:00"]])
@@ -271,8 +271,8 @@ def test_a_ladder_is_filled_in(client, administrator):
     ("fields", "said"),
     [
         ({"add": "1", "slug": "My office"}, "cannot be a slug"), ({"add": "1", "slug": "office"}, "a calendar “office” already"),
-        ({"field:office:tue": "nine", "was:office:tue": ""}, "“nine” are no opening hours"), ({"field:night:mon": "09:00-10:00"}, "The file has no “night”"),
-        ({"was:rungs:default": "", "rung:default:0": "soon"}, "“soon” is no number"),
+        ({"field:office:tue": "nine", "was:office:tue": ""}, "“nine” are not opening hours"), ({"field:night:mon": "09:00-10:00"}, "The file has no “night”"),
+        ({"was:rungs:default": "", "rung:default:0": "soon"}, "“soon” is not a number"),
         ({"was:rungs:default": "", "rung:default:0": "90", "told:default:0": "everybody"}, "cannot be “everybody”"),
     ],
 )  # fmt: skip

@@ -216,7 +216,7 @@ def test_what_waits_is_withdrawn(client, triager):
 
     assert "Withdrawn: 2." in page
     again = client.post(f"/verifications/runs/{run.pk}/cancel", follow=True).content.decode()
-    assert f"Nothing of {run} waits any more." in again
+    assert f"Nothing in {run} is waiting any more." in again
     assert Finding.objects.filter(status="open").count() == 2
 
 

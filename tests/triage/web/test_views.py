@@ -50,7 +50,7 @@ def test_a_viewer_keeps_for_himself_and_shares_nothing(client, viewer):
     [
         ({"name": " "}, "needs a name"),
         ({"q": "is:("}, ""),
-        ({"order": "colour"}, "no such order"),
+        ({"order": "colour"}, "no such sort order"),
         ({"name": "x" * 90}, "at most 80"),
     ],
 )

@@ -138,7 +138,7 @@ def _chunk(act: Act, actor: Actor | None, at: datetime) -> int:
         return len(items)
 
 
-NOBODY_ASKS = _("Whoever asked is not here any more.")
+NOBODY_ASKS = _("The person who asked no longer has access.")
 
 
 def conclude(act: Act, items: list[ActItem], changed: list[int]) -> None:

@@ -30,11 +30,11 @@ def undo(*, act: int, actor: Actor, at: datetime) -> Act:
     """Put back what stood before, of all that nobody has changed since; the act that says so. Raises NotFound, NotAllowed, Invalid."""
     found = Act.objects.select_related("undone_by").filter(pk=act).first()
     if found is None:
-        raise NotFound(_("There is nothing to take back under this number."))
+        raise NotFound(_("There is nothing to undo under this number."))
     if found.user_id != actor.user and not actor.may(Right.TRIAGE):
         raise NotAllowed(_("Only whoever did it, or who triages, takes it back."))
     if not can_undo(found, actor=actor, at=at):
-        raise Invalid(_("This was taken back already, is older than a day, or changed nothing."))
+        raise Invalid(_("This was already undone, is older than a day, or changed nothing."))
     try:
         with recording(actor=actor.name, at=at, door=actor.door, reason=f"↩ {found}"):
             back = Act.objects.create(
@@ -47,7 +47,7 @@ def undo(*, act: int, actor: Actor, at: datetime) -> Act:
                 pass
             Act.objects.filter(pk=back.pk).update(state=State.DONE, finished_at=at)
     except IntegrityError:  # two took it back at the same moment
-        raise Invalid(_("This was taken back already, is older than a day, or changed nothing.")) from None
+        raise Invalid(_("This was already undone, is older than a day, or changed nothing.")) from None
     back.refresh_from_db()
     return back
 

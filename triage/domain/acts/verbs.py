@@ -194,7 +194,7 @@ def _person(text: str) -> Doing:
 def _named_person(text: str) -> User:
     found = User.objects.filter(pk=int(text)).first() if text.isdecimal() and len(text) < 19 else None
     if found is None or not found.is_active:
-        raise NotFound(_("There is no such person, or they may not come in."))
+        raise NotFound(_("There is no such person, or they have no access."))
     return found
 
 

@@ -58,7 +58,7 @@ def fetch(*, bundle: int, actor: Actor, at: datetime) -> tuple[Bundle, BinaryIO]
     except FileNotFoundError:
         stream = None
     if row is None or stream is None:
-        raise NotFound(_("There is no such bundle, or its file is gone. Order it again."))
+        raise NotFound(_("There is no such bundle, or its file is gone. Create it again."))
     with recording(actor=actor.name, at=at, door=actor.door) as log:
         log.tell("bundle", row.pk, "fetched", after={"sha256": bytes(row.sha256).hex() if row.sha256 else ""})
     return row, stream

@@ -23,8 +23,8 @@ DEFAULTS: Values = {
     "name": "", "stake": "", "criticality": "unknown", "data": "", "frameworks": [], "tags": [], "accounts": [], "position": 0,
 }  # fmt: skip
 LEVELS = {level.value: word for word, level in CRITICALITIES.items()}
-NO_TAG = _("Line %(line)s: “%(found)s” is no tag. Write it as app=shop, or app=shop-* for what begins so.")
-NO_ACCOUNT = _("Line %(line)s: “%(found)s” is no account. Write it as aws:123456789012.")
+NO_TAG = _("Line %(line)s: “%(found)s” is not a tag. Write it as app=shop, or app=shop-* for what begins so.")
+NO_ACCOUNT = _("Line %(line)s: “%(found)s” is not an account. Write it as aws:123456789012.")
 
 
 class ApplicationsSection:

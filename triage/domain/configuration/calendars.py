@@ -31,7 +31,7 @@ REACHES: Mapping[str, tuple[str, ...]] = {"weekdays": WEEK[:5], "weekend": WEEK[
 
 WRONG = _("Line %(line)s: %(what)s")
 NO_SLUG = _("Line %(line)s: “%(found)s” cannot be a slug. Use small letters, digits and hyphens.")
-NO_DAY = _("Line %(line)s: “%(found)s” is no date. Write it as 2026-12-24.")
+NO_DAY = _("Line %(line)s: “%(found)s” is not a date. Write it as 2026-12-24.")
 
 
 class Calendars:

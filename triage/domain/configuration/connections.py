@@ -31,7 +31,7 @@ DEFAULTS: Values = {
     "per_second": None,
     "off": False,
 }
-IN_THE_CLEAR = _("Line %(line)s: the secret “%(name)s” stands in the file. Write env:NAME, and set NAME where CSPM Triage runs.")
+IN_THE_CLEAR = _("Line %(line)s: the secret “%(name)s” is in the file. Write env:NAME, and set NAME where CSPM Triage runs.")
 
 
 class Connections:

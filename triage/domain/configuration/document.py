@@ -35,7 +35,7 @@ CONTROL = _("Line %(line)s: %(where)s has a control character in it.")
 BLANK = _("Line %(line)s: %(where)s is empty.")
 NO_CHOICE = _("Line %(line)s: %(where)s cannot be “%(found)s”. It may be: %(choices)s.")
 NO_CHOICE_CLOSE = _("Line %(line)s: %(where)s cannot be “%(found)s”. Did you mean “%(close)s”?")
-NO_ADDRESS = _("Line %(line)s: %(where)s is no e-mail address: “%(found)s”.")
+NO_ADDRESS = _("Line %(line)s: %(where)s is not an e-mail address: “%(found)s”.")
 UNKNOWN_TEAM = _("Line %(line)s: there is no team “%(team)s”, neither in the file nor stored.")
 UNKNOWN_TEAM_CLOSE = _("Line %(line)s: there is no team “%(team)s”. Did you mean “%(close)s”?")
 

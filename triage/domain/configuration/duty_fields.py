@@ -91,7 +91,7 @@ def with_ladder(text: str, slug: str, rungs: Sequence[Rung]) -> str:
     kept = [rung for rung in rungs if rung.percent.strip()]
     for rung in kept:
         if not rung.percent.strip().isdecimal() or len(rung.percent.strip()) > 4:
-            raise Invalid(_("“%(text)s” is no number."), text=rung.percent[:20])
+            raise Invalid(_("“%(text)s” is not a number."), text=rung.percent[:20])
     body["ladder"] = [{"percent": int(rung.percent), "tell": list(rung.tell)} for rung in kept]
     return dumped(whole)
 

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_noop as _
 from triage.domain.configuration.document import LARGEST
 from triage.domain.errors import Invalid
 
-NO_FILE = _("The text is no configuration file, so the table cannot be put into it.")
+NO_FILE = _("The text is not a configuration file, so the table cannot be put into it.")
 
 
 def loaded(text: str) -> dict[str, Any]:

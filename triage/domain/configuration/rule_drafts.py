@@ -44,9 +44,9 @@ USUAL_ACCOUNT_TAG = _("If a tag of the account, such as owner, team or squad, na
 ACCOUNT_TAG = _("If the account's tag %(keys)s names a team, that team owns what is in it.")
 ACCOUNT_TAGS = _("If one of the account's tags %(keys)s names a team, that team owns what is in it; the first that does counts.")
 ACCOUNT = _("If a team owns the account, it owns what is in it.")
-PATH = _("What lies at %(pattern)s in %(repository)s belongs to %(team)s.")
+PATH = _("What is at %(pattern)s in %(repository)s belongs to %(team)s.")
 PATHS = _("In %(repository)s, %(n)s patterns say which team a path belongs to; of several that fit, the last one counts.")
-PATH_ANYWHERE = _("What lies at %(pattern)s in any repository belongs to %(team)s.")
+PATH_ANYWHERE = _("What is at %(pattern)s in any repository belongs to %(team)s.")
 PATHS_ANYWHERE = _(
     "In any repository, %(n)s patterns say which team a path belongs to; of several that fit, the last one counts."
 )

@@ -85,7 +85,7 @@ def places(*, names: Sequence[str] = (), actor: Actor) -> list[Place]:
             place = Place(provider, uid)
         else:
             raise NotFound(
-                _("“%(name)s” is no account that can be collected, or more than one. Write it as aws:123456789012."),
+                _("“%(name)s” matches no account that can be collected, or more than one. Write it as aws:123456789012."),
                 name=name[:100],
             )
         found[place.provider, place.uid] = place

@@ -37,7 +37,9 @@ TEXTS = {"title": 300, "description": 5_000, "risk": 5_000, "remediation": 5_000
 LANGUAGES = ("en", "fr")
 
 WRONG = _("Line %(line)s, column %(column)s: %(what)s")
-NO_ID = _("Line %(line)s: “%(id)s” is no id: small letters, digits, “_” and “-”, from 3 to 100 of them, beginning with a letter.")
+NO_ID = _(
+    "Line %(line)s: “%(id)s” is not an id: small letters, digits, “_” and “-”, from 3 to 100 of them, beginning with a letter."
+)
 ID_TWICE = _("Line %(line)s: there is another check “%(id)s”, in %(file)s.")
 BOTH = _("Line %(line)s: the check “%(id)s” has both “rule” and “fails_when”. One says it all.")
 NEITHER = _("Line %(line)s: the check “%(id)s” has no “fails_when”: a condition such as %(example)s.")
@@ -45,7 +47,7 @@ NO_KIND = _("Line %(line)s: say in “applies_to” what the check “%(id)s” 
 NO_SEVERITY = _("Line %(line)s: the check “%(id)s” has no “severity”.")
 TWO_SEVERITIES = _("Line %(line)s: the severity is in the rule already.")
 NO_LANGUAGE = _("Line %(line)s: %(where)s is in no language that is known here: en or fr.")
-NO_ADDRESS = _("Line %(line)s: “%(address)s” is no address. It begins with https://.")
+NO_ADDRESS = _("Line %(line)s: “%(address)s” is not an address. It begins with https://.")
 LARGE = _("Line %(line)s: the file is larger than 1 MB.")
 TOO_MANY = _("Line %(line)s: there are more than %(most)s checks.")
 NOT_TEXT = _("Line %(line)s: the file is not UTF-8 text.")

@@ -99,7 +99,7 @@ def severity(text: str, position: int = 0) -> str:
     if field is None or choice is None:
         names = ", ".join(choice.name for choice in field.choices) if field else ""
         raise QueryError(
-            _("“%(text)s” is no severity. It may be: %(names)s."),
+            _("“%(text)s” is not a severity. It may be: %(names)s."),
             position=position,
             length=len(text),
             text=text[:50],
@@ -151,13 +151,13 @@ class _Reader:
         """A flag that stands alone."""
         if text[:1] in ('"', "“", "«"):
             raise QueryError(
-                _("A text alone is no condition. Say of which fact: %(example)s"), position=span.position, length=span.length,
+                _("A text alone is not a condition. Say of which fact: %(example)s"), position=span.position, length=span.length,
                 example=_example(self._kind),
             )  # fmt: skip
         fact, key = self._fact(text, span)
         if fact.type is not FactType.FLAG or key:
             raise QueryError(
-                _("“%(fact)s” alone is no condition. An example: %(example)s"), position=span.position, length=span.length,
+                _("“%(fact)s” alone is not a condition. An example: %(example)s"), position=span.position, length=span.length,
                 fact=fact.name, example=example(fact),
             )  # fmt: skip
         return Clause(fact.name, Operator.IS, (Value("true", span=span),), span=span)
@@ -286,14 +286,14 @@ def _figure(fact: Fact, text: str, span: Span) -> str:
         return text
     length = times.length(text) if fact.type is FactType.AGE else None
     if length is None:
-        raise _unfit(fact, text, span, _("“%(value)s” is no number, which “%(fact)s” is. An example: %(example)s"))
+        raise _unfit(fact, text, span, _("“%(value)s” is not a number, which “%(fact)s” is. An example: %(example)s"))
     return f"{times.duration(length).total_seconds() / 86_400:g}"
 
 
 def _port(fact: Fact, text: str, span: Span) -> str:
     found = _PORT.fullmatch(text)
     if found is None or not int(found[1]) <= int(found[2] or found[1]) <= 65_535:
-        raise _unfit(fact, text, span, _("“%(value)s” is no port and no range of ports. An example: %(example)s"))
+        raise _unfit(fact, text, span, _("“%(value)s” is neither a port nor a range of ports. An example: %(example)s"))
     return text
 
 

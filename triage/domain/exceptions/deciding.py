@@ -46,13 +46,13 @@ def approve(*, exception: int, actor: Actor, at: datetime, reason: str = "") -> 
             _decide(asked, ExceptionState.APPROVED, actor, at=at, reason=reason)
             covered = _put_in_force(asked, log, at=at)
             if not covered and asked.finding is not None:
-                raise Invalid(_("%(finding)s is not open any more: there is nothing to except."), finding=str(asked.finding))
+                raise Invalid(_("%(finding)s is no longer open: an exception is not needed."), finding=str(asked.finding))
             said = {"findings": covered, "until": asked.until.isoformat()}
             log.tell("exception", asked.pk, "approved", after=said, reason=reason[:500])
             if asked.passed is False:
                 keeping.end(asked, log, state=ExceptionState.FIXED, at=at, reason="it was looked at and is not right: open")
     if void:
-        raise Stale(_("The risk is not the one that was asked for any more (%(what)s). It has to be asked for again."), what=void)
+        raise Stale(_("The risk has changed since the request (%(what)s). Request the exception again."), what=void)
     return asked
 
 
@@ -123,7 +123,7 @@ def _undecided(exception: int) -> RiskException:
 def _check_approver(asked: RiskException, actor: Actor) -> None:
     actor.demand(Right.APPROVE)
     if _same(asked, actor):
-        raise NotAllowed(_("You asked for it yourself: somebody else has to decide."))
+        raise NotAllowed(_("You requested it yourself: somebody else has to decide."))
     highest = rank(actor)
     worst = Severity(asked.ceiling)
     if highest is None or worst > highest:

@@ -171,7 +171,7 @@ def request(
     with recording(actor=actor.name, at=at, door=actor.door, reason=reason[:500]) as log:
         hold()
         if about.scope == Scope.FINDING and _is_asked_for(rows[0]):
-            raise Invalid(_("Somebody has asked for %(finding)s already."), finding=str(rows[0]))
+            raise Invalid(_("An exception for %(finding)s is already requested."), finding=str(rows[0]))
         if attachment:
             evidence = bytes(keep(attachment, media_type="application/octet-stream", at=at).sha256)
         asked = RiskException.objects.create(

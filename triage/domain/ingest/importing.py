@@ -204,7 +204,7 @@ def _declaration(declared: Mapping[str, Any]) -> dict[str, Any]:
         )
     for name, value in said.items():
         if isinstance(value, str) and (len(value) > 300 or not value.isprintable()):
-            raise Invalid(_("“%(name)s” is longer than 300 characters or holds control characters."), name=name)
+            raise Invalid(_("“%(name)s” is longer than 300 characters or contains control characters."), name=name)
     if "zone" in said:
         _zone(said["zone"])
     return said
@@ -226,4 +226,4 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise Invalid(_("“%(name)s” is no time zone. Write it like Europe/Paris."), name=name) from error
+        raise Invalid(_("“%(name)s” is not a time zone. Write it like Europe/Paris."), name=name) from error

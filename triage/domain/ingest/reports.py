@@ -139,14 +139,14 @@ def _entry(stream: BinaryIO) -> Iterator[Any]:
         with zipfile.ZipFile(stream) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir() and entry.file_size]
             if len(entries) > MAX_ENTRIES:
-                raise UnreadableReport(_("The archive holds %(count)s files. Give the one report alone."), count=len(entries))
+                raise UnreadableReport(_("The archive contains %(count)s files. Send the report alone."), count=len(entries))
             if any(entry.flag_bits & 0x1 for entry in entries):
                 raise UnreadableReport(_("The archive is encrypted. Unpack it and give the report itself."))
             reports = entries if len(entries) == 1 else [entry for entry in entries if _is_report(archive, entry)]
             if len(reports) != 1:
                 names = ", ".join(entry.filename for entry in reports[:5])
                 raise UnreadableReport(
-                    _("The archive holds %(count)s reports (%(names)s). Give one report at a time."),
+                    _("The archive contains %(count)s reports (%(names)s). Send one report at a time."),
                     count=len(reports),
                     names=names,
                 )

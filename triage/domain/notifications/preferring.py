@@ -78,7 +78,7 @@ def _check(wish: Wish) -> None:
     for name in ("digest_hour", "quiet_from", "quiet_until"):
         hour = getattr(wish, name)
         if hour is not None and not 0 <= hour <= 23:
-            raise Invalid(_("An hour lies between 0 and 23."))
+            raise Invalid(_("An hour is between 0 and 23."))
     if wish.hourly is not None and not 1 <= wish.hourly <= 60:
         raise Invalid(_("Between 1 and 60 messages an hour."))
     unknown = set(wish.subjects or ()) - set(Subject.values)

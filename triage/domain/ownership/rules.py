@@ -33,7 +33,7 @@ SHOWN_KEYS = 6  # of a rule in an explanation
 ASKED_TAGS = 10  # of one asset by one rule; a hostile report has thousands
 
 NO_TAG = _("There is none of the tags %(keys)s.")
-UNKNOWN = _("The tag “%(key)s” says “%(value)s”, which is no team here. Add it to a team as an alias.")
+UNKNOWN = _("The tag “%(key)s” says “%(value)s”, which is not a team here. Add it to a team as an alias.")
 AMBIGUOUS = _("The tag “%(key)s” says “%(value)s”, which may mean several teams: %(teams)s.")
 FIRST_OF_SEVERAL = _("The tag “%(key)s” says “%(value)s”; of these “%(part)s” is the first that is a team here: %(team)s.")
 HOW = {
@@ -55,14 +55,14 @@ NO_PATH = _("It has no path in a repository.")
 OTHER_REPOSITORY = _("It is not in the repository %(repository)s.")
 PATH_MATCHED = _("The path fits “%(pattern)s”, which belongs to the team %(team)s.")
 PATH_NOBODY = _("The path fits “%(pattern)s”, which belongs to nobody.")
-PATH_UNKNOWN = _("The path fits “%(pattern)s”, which belongs to “%(owner)s”, and that is no team here.")
+PATH_UNKNOWN = _("The path fits “%(pattern)s”, which belongs to “%(owner)s”, and that is not a team here.")
 PATH_NOTHING = _("The path fits none of the patterns.")
 PATTERN_MATCHED = _("The identifier fits “%(pattern)s”, which belongs to the team %(team)s.")
 PATTERN_NOBODY = _("The identifier fits “%(pattern)s”, which belongs to nobody.")
-PATTERN_UNKNOWN = _("The identifier fits “%(pattern)s”, which belongs to “%(owner)s”, and that is no team here.")
+PATTERN_UNKNOWN = _("The identifier fits “%(pattern)s”, which belongs to “%(owner)s”, and that is not a team here.")
 PATTERN_NOTHING = _("The identifier fits none of the patterns.")
 FALLBACK_MATCHED = _("What nobody else owns belongs to the team %(team)s.")
-FALLBACK_UNKNOWN = _("What nobody else owns belongs to “%(owner)s”, and that is no team here.")
+FALLBACK_UNKNOWN = _("What nobody else owns belongs to “%(owner)s”, and that is not a team here.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ REVIVE = _("The account belongs to an archived team. Give it to another one.")
 GIVEN_BACK = _(
     "A team says that these are not theirs. Mend the rule that gave them and release them, or give them to another team."
 )
-TAKEN = _("A person took these from their team, so that no rule applies. Give them to a team, or release them.")
+TAKEN = _("Somebody removed these from their team by hand, so no rule applies. Assign them to a team, or release them.")
 HANDS = {assigning.HAND_DISOWNED: GIVEN_BACK, assigning.HAND_TOOK: TAKEN}
 ADD_RULE = _("No rule speaks of these. Add one, or give the account to a team.")
 

@@ -147,7 +147,7 @@ _IS = (
     Choice("new", None, _("First seen this week"), ("nouveau", "nouvelle")),
     Choice("regressed", None, _("Was fixed before"), ("régressé", "régressée", "rechute")),
     Choice("muted", None, _("Muted by the scanner"), ("muet", "sourdine", "masqué")),
-    Choice("review", None, _("The scanner asks for a person's look"), ("à_revoir", "revue")),
+    Choice("review", None, _("The scanner asks for manual review"), ("à_revoir", "revue")),
     Choice("stand_in", None, _("Stands for something that does not exist"), ("remplaçant", "absence")),
 )
 _HAS = (

@@ -63,7 +63,7 @@ def groups(query: Query, *, by: str, at: datetime, user: int | None = None, team
     finding the gravest would mean to look at all. Raises Invalid for another grouping, QueryError.
     """
     if by not in BY:
-        raise Invalid(_("Findings are put together by %(names)s."), names=", ".join(BY))
+        raise Invalid(_("Findings can be grouped by %(names)s."), names=", ".join(BY))
     viewer = Viewer(at=at, user=user, teams=frozenset(teams))
     rows = Finding.objects.filter(condition(query, viewer))
     if _is_dense(query, viewer):

@@ -83,7 +83,7 @@ def page(
     next match is never far. Left to itself the planner guesses, and a wrong guess walks a million rows for nothing.
     """
     if order not in ORDERS:
-        raise Invalid(_("There is no order “%(order)s”. Possible: %(orders)s."), order=order, orders=", ".join(ORDERS))
+        raise Invalid(_("There is no sort order “%(order)s”. Possible: %(orders)s."), order=order, orders=", ".join(ORDERS))
     keys = ORDERS[order]
     forward, values = _read(order, cursor) if cursor else (True, None)
     matches = list(queryset.order_by().values_list("pk", flat=True)[: count_to + 1])

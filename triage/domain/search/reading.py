@@ -128,7 +128,7 @@ def _text(field: Field, operator: Operator, text: str, star: bool, span: Span) -
         raise _unfit(field, text, span)
     if field.name == "asset" and operator is Operator.IS and not words.split(text):
         raise QueryError(
-            _("“%(value)s” holds no letter and no digit to look for."), position=span.position, length=span.length, value=text
+            _("“%(value)s” contains no letter or digit to search for."), position=span.position, length=span.length, value=text
         )
     if field.name == "weakness" and text.isdecimal():
         text = f"CWE-{text}"
@@ -159,7 +159,7 @@ def _time(field: Field, operator: Operator, text: str, star: bool, span: Span) -
         raise _unfit(field, text, span)
     if is_length and field.name != "due" and not canonical.startswith("-"):
         raise QueryError(
-            _("“%(field)s” lies in the past: write -%(value)s, or use “age”."), position=span.position, length=span.length,
+            _("“%(field)s” is in the past: write -%(value)s, or use “age”."), position=span.position, length=span.length,
             suggestions=[f"-{canonical}"], field=field.name, value=canonical,
         )  # fmt: skip
     return Value(canonical, span=span)
@@ -188,13 +188,13 @@ _READERS: dict[Kind, Reader] = {
 def _unfit(field: Field, text: str, span: Span) -> QueryError:
     suggestions = field.close(text)
     if suggestions:
-        message = _("“%(value)s” is no value of “%(field)s”. Did you mean %(close)s?")
+        message = _("“%(value)s” is not a value of “%(field)s”. Did you mean %(close)s?")
     elif field.kind in (Kind.CHOICE, Kind.RANKED):
         suggestions = [choice.name for choice in field.choices]
-        message = _("“%(value)s” is no value of “%(field)s”. Possible values: %(close)s.")
+        message = _("“%(value)s” is not a value of “%(field)s”. Possible values: %(close)s.")
     else:
         suggestions = [field.example]
-        message = _("“%(value)s” is no value of “%(field)s”. An example: %(close)s.")
+        message = _("“%(value)s” is not a value of “%(field)s”. An example: %(close)s.")
     return QueryError(
         message, position=span.position, length=span.length, suggestions=suggestions,
         value=text[:50], field=field.name, close=_listed(suggestions),

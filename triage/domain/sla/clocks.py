@@ -112,7 +112,7 @@ def _check_allowance(current: Finding, until: datetime, at: datetime) -> None:
     allowed = timedelta(days=current.sla.pause_days if current.sla else 0)
     entries = entries_of(current).filter(kind=ClockEntry.Kind.PAUSE)
     if current.paused_at is not None:
-        raise Invalid(_("The clock of %(finding)s stands already."), finding=str(current))
+        raise Invalid(_("The clock of %(finding)s is already paused."), finding=str(current))
     by_hand = entries.filter(until__isnull=False, resumption__isnull=False).values_list("at", "resumption__at")
     taken = sum((until - since for since, until in by_hand), timedelta())
     if taken + (until - at) > allowed:
@@ -258,7 +258,7 @@ def contain(
     if exploited not in Containment.Exploited.values:
         raise Invalid(_("“%(word)s” is none of yes, no, unknown."), word=exploited[:40])
     if when > at:
-        raise Invalid(_("The time of the containment lies in the future."))
+        raise Invalid(_("The time of the containment is in the future."))
     if evidence is not None and not Evidence.objects.filter(pk=evidence).exists():
         raise Invalid(_("There is no evidence %(sha256)s."), sha256=evidence.hex())
     with recording(actor=actor.name, at=at, door=actor.door) as log:

@@ -70,7 +70,7 @@ def measured(within: str) -> tuple[int, SlaUnit]:
             if not 0 < amount <= LONGEST[unit]:
                 raise Invalid(_("“%(within)s” is not between 1 and %(longest)s."), within=within, longest=LONGEST[unit])
             return amount, unit
-    raise Invalid(_("“%(within)s” is no length of time. Write 72 hours, 24 business hours or 30 days."), within=within[:60])
+    raise Invalid(_("“%(within)s” is not a duration. Write 72 hours, 24 business hours or 30 days."), within=within[:60])
 
 
 def spelled(amount: int, unit: str) -> str:

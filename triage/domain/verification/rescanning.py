@@ -14,7 +14,7 @@ from triage.ports import Exchange, Judgement, Outcome, Text
 
 NAME = "rescan"  # of this verifier, where others have the names of their files
 
-GONE_QUIET = _("The scanner was run again over the repository and does not report it any more (%(scan)s).")
+GONE_QUIET = _("The scanner was rerun on the repository and no longer reports it (%(scan)s).")
 FAILS = _("The scanner was run again and still reports it (%(scan)s).")
 NOT_COVERED = _("The scanner was run again, but its report does not cover this finding (%(scan)s).")
 NOT_RUN = _("The scanner could not be run again: %(said)s")

@@ -123,7 +123,7 @@ def cancel(run: VerificationRun, *, actor: Actor, at: datetime) -> int:
         waiting = Verification.objects.filter(run=run, state=State.QUEUED)
         withdrawn = waiting.update(state=State.WITHDRAWN, finished_at=at)
         if not withdrawn:
-            raise Invalid(_("Nothing of %(run)s waits any more."), run=str(run))
+            raise Invalid(_("Nothing in %(run)s is waiting any more."), run=str(run))
         log.tell("verification run", run.pk, "cancelled", after={"withdrawn": withdrawn})
     run.refresh_from_db()
     return withdrawn

@@ -39,7 +39,7 @@ class Command(TriageCommand):
             verb.add_argument("--dry-run", action="store_true", help=_("only say what would follow"))
         back = verbs.add_parser("undo", help=_("take it back, where nobody has changed anything since"))
         back.add_argument("act", metavar="A-12")
-        listed = verbs.add_parser("list", help=_("what was done lately"))
+        listed = verbs.add_parser("list", help=_("recent actions"))
         for verb in (given, moved, *plain, back, listed):
             verb.add_argument("--json", action="store_true", help=_("one JSON object a line"))
             self.add_role(verb)
@@ -54,7 +54,8 @@ class Command(TriageCommand):
             number = options["act"].upper().removeprefix("A-")
             if not number.isdecimal() or len(number) > 18:
                 raise CommandError(
-                    gettext("“%(name)s” is no act. Write its number, such as A-12.") % {"name": options["act"]}, returncode=USAGE
+                    gettext("“%(name)s” is not an action. Write its number, such as A-12.") % {"name": options["act"]},
+                    returncode=USAGE,
                 )
             self._tell(acts.undo(act=int(number), actor=self.actor(options), at=self.at()), options)
         else:

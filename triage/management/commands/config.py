@@ -25,7 +25,7 @@ class Command(TriageCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.verbs(parser)
-        applied = verbs.add_parser("apply", help=_("bring teams, accounts and owner rules to what the file says"))
+        applied = verbs.add_parser("apply", help=_("make teams, accounts and owner rules match the file"))
         applied.add_argument("--dry-run", action="store_true", help=_("only say what would change, owners included"))
         applied.add_argument("--reason", default="", help=_("why, for the audit trail"))
         compared = verbs.add_parser("diff", help=_("what applying the file would change"))

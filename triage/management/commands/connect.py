@@ -31,8 +31,8 @@ class Command(TriageCommand):
             "-s", "--setting", action="append", default=[], metavar="NAME=VALUE",
             help=_("a setting; a secret as env:NAME, or - to type it"),
         )  # fmt: skip
-        put.add_argument("--disclosure", choices=Disclosure.values, help=_("what may leave the house by this way"))
-        put.add_argument("--per-second", type=float, metavar="N", help=_("at most so many calls a second"))
+        put.add_argument("--disclosure", choices=Disclosure.values, help=_("what this connection may share"))
+        put.add_argument("--per-second", type=float, metavar="N", help=_("maximum calls per second"))
         test = verbs.add_parser("test", help=_("ask for each right that it needs; nothing is written over there"))
         test.add_argument("name", metavar="NAME")
         for word, words in (("on", _("let messages leave by it")), ("off", _("keep its messages here"))):

@@ -31,12 +31,12 @@ class Command(TriageCommand):
         )
         for verb in (taken, threats):
             verb.add_argument("file", metavar="FILE")
-        covered = verbs.add_parser("coverage", help=_("which accounts are scanned, by what, and how lately"))
-        covered.add_argument("--days", type=int, default=7, metavar="N", help=_("what counts as lately (7)"))
-        covered.add_argument("--scanner", default="", metavar="NAME", help=_("look at its scans alone"))
+        covered = verbs.add_parser("coverage", help=_("which accounts are scanned, by what, and how recently"))
+        covered.add_argument("--days", type=int, default=7, metavar="N", help=_("days that count as recent (7)"))
+        covered.add_argument("--scanner", default="", metavar="NAME", help=_("only its scans"))
         covered.add_argument("--on", metavar="DATE", help=_("as it was then"))
         covered.add_argument(
-            "--gaps", action="store_true", help=_("only accounts in scope that nobody scanned lately; exit with 1 if any")
+            "--gaps", action="store_true", help=_("only accounts in scope that were not scanned recently; exit with 1 if any")
         )
         scoped = verbs.add_parser("scope", help=_("take an account out of scope, with a reason, or in again"))
         scoped.add_argument("account", metavar="UID")

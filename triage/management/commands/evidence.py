@@ -38,14 +38,14 @@ class Command(TriageCommand):
             type=int,
             default=bundles.SAMPLE,
             metavar="N",
-            help=_("so many findings with their evidence, 0 for all (%d)") % bundles.SAMPLE,
+            help=_("this many findings with their evidence, 0 for all (%d)") % bundles.SAMPLE,
         )
         export.add_argument("--seed", default="", help=_("what the auditor draws the sample with; else the newest head does"))
         export.add_argument(
             "--head", type=Path, action="append", default=[], metavar="FILE", help=_("a head that the auditor kept")
         )
         export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.zip")
-        verify = verbs.add_parser("verify", help=_("check a bundle as an auditor does; exit with 7 where it does not hold"))
+        verify = verbs.add_parser("verify", help=_("check a bundle as an auditor does; exit with 7 if it is not intact"))
         verify.add_argument("bundle", metavar="BUNDLE.zip")
         verify.add_argument("--key", action="append", default=[], help=_("the key to trust; else those of this installation"))
         verify.add_argument("--head", type=Path, metavar="FILE", help=_("a head that was kept outside"))
@@ -57,11 +57,11 @@ class Command(TriageCommand):
         about.add_argument("finding", nargs="?", metavar="F-12|all")
         about.add_argument("--account", metavar="aws:123456789012", help=_("all findings that the account has, or will have"))
         about.add_argument("-q", "--query", metavar="QUERY", help=_("findings that it finds now, or at any later pruning"))
-        release = verbs.add_parser("release", help=_("end a hold"))
+        release = verbs.add_parser("release", help=_("release a hold"))
         release.add_argument("hold", metavar="H-3")
         for verb in (hold, release):
             verb.add_argument("--reason", required=True, help=_("why: it stays in the trail"))
-        holds = verbs.add_parser("holds", help=_("the holds that stand"))
+        holds = verbs.add_parser("holds", help=_("holds in force"))
         prune = verbs.add_parser(
             "prune", help=_("delete what was kept long enough and nothing needs, as the worker does twice a day")
         )
@@ -126,12 +126,12 @@ class Command(TriageCommand):
             account=retention.account_of(account).pk if account else None,
             query=query or "", reason=options["reason"], actor=actor, at=self.at(),
         )  # fmt: skip
-        self.say(gettext("%(hold)s stands.") % {"hold": placed})
+        self.say(gettext("%(hold)s is in force.") % {"hold": placed})
 
     def _release(self, options: dict[str, Any]) -> None:
         digits = options["hold"].upper().removeprefix("H-")
         if not digits.isdecimal():
-            raise CommandError(gettext("“%(text)s” is no hold, such as H-3.") % {"text": options["hold"]}, returncode=USAGE)
+            raise CommandError(gettext("“%(text)s” is not a hold, such as H-3.") % {"text": options["hold"]}, returncode=USAGE)
         ended = retention.release(number=int(digits), reason=options["reason"], actor=self.actor(options), at=self.at())
         self.say(gettext("%(hold)s is released.") % {"hold": ended})
 
@@ -213,7 +213,8 @@ def _midnight(text: str, option: str, days: int = 0) -> datetime:
         day = None
     if day is None:
         raise CommandError(
-            gettext("%(option)s: “%(text)s” is no date, such as 2026-09-30.") % {"option": option, "text": text}, returncode=USAGE
+            gettext("%(option)s: “%(text)s” is not a date, such as 2026-09-30.") % {"option": option, "text": text},
+            returncode=USAGE,
         )
     return timezone.make_aware(datetime.combine(day + timedelta(days=days), time.min))
 

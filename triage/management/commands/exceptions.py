@@ -53,7 +53,7 @@ class Command(TriageCommand):
         asked.add_argument(
             "--evidence", metavar="FILE|SHA256", help=_("a file to be kept, or the SHA-256 of what is kept already")
         )
-        asked.add_argument("--failed", action="store_true", help=_("of an attestation: it was looked at and is not right"))
+        asked.add_argument("--failed", action="store_true", help=_("of an attestation: reviewed and not compliant"))
         decisions = []
         for name, what in (("approve", _("allow it")), ("refuse", _("do not allow it")), ("revoke", _("end it before its time"))):
             decision = verbs.add_parser(name, help=what)
@@ -195,7 +195,7 @@ def exception_number(name: str) -> int:
     """The number of an exception, given as X-12 or 12."""
     plain = name.upper().removeprefix("X-")
     if not plain.isdecimal() or len(plain) > 18:
-        raise CommandError(gettext("“%(name)s” is no exception. Write it as X-12.") % {"name": shown(name)}, returncode=USAGE)
+        raise CommandError(gettext("“%(name)s” is not an exception. Write it as X-12.") % {"name": shown(name)}, returncode=USAGE)
     return int(plain)
 
 

@@ -32,7 +32,7 @@ class Command(TriageCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("-q", "--query", default="", metavar="QUERY", help=gettext("in the language of the search box"))
         parser.add_argument(
-            "--limit", type=int, metavar="N", help=gettext("so many at most, 0 for all (a table: %d, else all)") % LIMIT
+            "--limit", type=int, metavar="N", help=gettext("at most this many, 0 for all (a table: %d, else all)") % LIMIT
         )
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help=gettext("one JSON object a line"))

@@ -229,7 +229,7 @@ def _mapping(path: str | None) -> dict[str, Any] | None:
     except OSError as error:
         raise _unopened(path, error) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        message = gettext("%(name)s is no JSON or YAML: %(problem)s") % {
+        message = gettext("%(name)s is not JSON or YAML: %(problem)s") % {
             "name": path,
             "problem": " ".join(str(error).split())[:300],
         }

@@ -15,19 +15,21 @@ from triage.management.base import BROKEN_CHAIN, USAGE, TriageCommand
 
 
 class Command(TriageCommand):
-    help = gettext_lazy("The sealed audit trail: does it hold, who has its heads, which key signs.")
+    help = gettext_lazy("The sealed audit trail: is it intact, who has its heads, which key signs.")
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.verbs(parser)
         status = verbs.add_parser("status", help=_("the newest head, what waits, who has seen it"))
         status.add_argument("--json", action="store_true", help=_("one JSON object a line"))
-        verify = verbs.add_parser("verify", help=_("compute the whole log again; exit with 7 where it does not hold"))
+        verify = verbs.add_parser("verify", help=_("recompute the whole ledger; exit with 7 if it is not intact"))
         verify.add_argument("--head", type=Path, metavar="FILE", help=_("a head that was kept outside: it must be of this log"))
         keys = verbs.add_parser("keys", help=_("the keys that sign and signed, as an auditor keeps them"))
         seal = verbs.add_parser("seal", help=_("seal now what the worker would seal within a minute"))
         rotate = verbs.add_parser("rotate", help=_("sign with a new key from now on"))
         rotate.add_argument("--lost", action="store_true", help=_("the old key is lost and cannot vouch for the new one"))
-        erase = verbs.add_parser("erase", help=_("take the words out of an event, for ever; the log holds without them"))
+        erase = verbs.add_parser(
+            "erase", help=_("remove the words from an event, for good; the ledger stays intact without them")
+        )
         erase.add_argument("event", type=int)
         erase.add_argument("--reason", required=True, help=_("why: it stays in the trail"))
         for verb in (status, verify, keys, seal, rotate, erase):
@@ -88,7 +90,9 @@ class Command(TriageCommand):
         if not found.size:
             self.say(gettext("Nothing is sealed yet: a worker does it every minute."))
             return
-        self.say(ngettext("The log of %(n)s event holds.", "The log of %(n)s events holds.", found.size) % {"n": found.size})
+        self.say(
+            ngettext("The log of %(n)s event is intact.", "The log of %(n)s events is intact.", found.size) % {"n": found.size}
+        )
 
     def _keys(self, options: dict[str, Any]) -> None:
         for row, said in ledger.keys_on_record(actor=self.actor(options)):

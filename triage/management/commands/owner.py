@@ -38,7 +38,7 @@ class Command(TriageCommand):
         back.add_argument("finding", metavar="F-12")
         for verb in (by_hand, back):
             verb.add_argument("--reason", default="", help=_("why, for the audit trail"))
-        nobody = verbs.add_parser("unowned", help=_("what nobody owns, worst first, and how to mend it"))
+        nobody = verbs.add_parser("unowned", help=_("findings without an owner, worst first, and how to fix that"))
         nobody.add_argument("--limit", type=int, default=20, metavar="N", help=_("accounts shown"))
         for verb in (told, applied, by_hand, back, nobody):
             verb.add_argument("--json", action="store_true", help=_("one JSON object a line"))
@@ -170,7 +170,7 @@ def number(name: str) -> int:
     """The number of a finding, given as F-12 or 12."""
     found = FINDING.fullmatch(name if not name.isdecimal() else f"F-{name}")
     if found is None:
-        raise CommandError(gettext("“%(name)s” is no finding. Write it as F-12.") % {"name": name}, returncode=USAGE)
+        raise CommandError(gettext("“%(name)s” is not a finding. Write it as F-12.") % {"name": name}, returncode=USAGE)
     return int(found[1])
 
 
@@ -187,6 +187,6 @@ def moment(text: str) -> datetime:
             return timezone.make_aware(datetime.combine(date.fromisoformat(text), time.max))
         found = datetime.fromisoformat(text)
     except ValueError:
-        message = gettext("“%(text)s” is no date. Write it as 2026-11-02 or 2026-11-02T09:00.") % {"text": text}
+        message = gettext("“%(text)s” is not a date. Write it as 2026-11-02 or 2026-11-02T09:00.") % {"text": text}
         raise CommandError(message, returncode=USAGE) from None
     return found if timezone.is_aware(found) else timezone.make_aware(found)

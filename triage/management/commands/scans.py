@@ -28,7 +28,7 @@ class Command(TriageCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("scan", nargs="?", metavar="N", help=gettext("one scan, with its diff and warnings"))
-        parser.add_argument("--limit", type=int, default=20, metavar="N", help=gettext("so many at most (%(default)s)"))
+        parser.add_argument("--limit", type=int, default=20, metavar="N", help=gettext("at most this many (%(default)s)"))
         parser.add_argument("--json", action="store_true", help=gettext("one JSON object a line"))
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -39,7 +39,7 @@ class Command(TriageCommand):
         number = options["scan"].upper().removeprefix("S-")
         if not number.isascii() or not number.isdecimal() or len(number) > 18:
             raise CommandError(
-                gettext("“%(name)s” is no scan. Write its number, such as 12.") % {"name": options["scan"]}, returncode=USAGE
+                gettext("“%(name)s” is not a scan. Write its number, such as 12.") % {"name": options["scan"]}, returncode=USAGE
             )
         story = queries.scan_story(queries.scan(int(number)))
         if options["json"]:

@@ -225,7 +225,7 @@ class Command(TriageCommand):
             at=self.at(),
         )  # fmt: skip
         self._done(
-            row, gettext("The clock of %(finding)s stands until %(until)s."), options, until=_time(moment(options["until"]))
+            row, gettext("The clock of %(finding)s is paused until %(until)s."), options, until=_time(moment(options["until"]))
         )
 
     def _resume(self, options: dict[str, Any]) -> None:
@@ -277,7 +277,7 @@ def digest(text: str) -> bytes:
     except ValueError:
         found = b""
     if len(found) != 32:
-        raise CommandError(gettext("“%(text)s” is no SHA-256.") % {"text": text[:80]}, returncode=USAGE)
+        raise CommandError(gettext("“%(text)s” is not a SHA-256.") % {"text": text[:80]}, returncode=USAGE)
     return found
 
 

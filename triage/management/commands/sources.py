@@ -16,10 +16,12 @@ from triage.ports import Text
 
 
 class Command(TriageCommand):
-    help = gettext_lazy("List the sources that bring reports, or look at one now: 0 all it had was imported, 1 not all.")
+    help = gettext_lazy("List the sources of reports, or fetch from one now: 0 everything was imported, 1 not everything.")
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", nargs="?", metavar="NAME", help=gettext("look at this one now, and import what it has"))
+        parser.add_argument(
+            "source", nargs="?", metavar="NAME", help=gettext("fetch from this source now, and import what it has")
+        )
         parser.add_argument("--json", action="store_true", help=gettext("one JSON object a line"))
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -16,7 +16,7 @@ from triage.management.commands.owner import number
 
 
 class Command(TriageCommand):
-    help = gettext_lazy("Open tickets for findings; bring tickets and findings in step.")
+    help = gettext_lazy("Open tickets for findings; synchronise tickets and findings.")
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.verbs(parser)

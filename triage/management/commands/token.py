@@ -77,9 +77,7 @@ class Command(TriageCommand):
 
     def _revoke(self, options: dict[str, Any]) -> None:
         token = tokens.revoke(prefix=options["prefix"], actor=self.actor(options), at=self.at())
-        self.say(
-            gettext("The token “%(name)s” (%(prefix)s) opens nothing any more.") % {"name": token.name, "prefix": token.prefix}
-        )
+        self.say(gettext("The token “%(name)s” (%(prefix)s) is revoked.") % {"name": token.name, "prefix": token.prefix})
 
 
 def _shown(token: ApiToken) -> dict[str, Any]:

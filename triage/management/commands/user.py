@@ -46,7 +46,7 @@ class Command(TriageCommand):
             "--role", dest="given", action="append", default=[], choices=Role.values, help=_("several times, if need be")
         )
         link = verbs.add_parser("link", help=_("a link that signs in once"))
-        link.add_argument("--hours", type=int, default=24, help=_("how long it holds (%(default)s)"))
+        link.add_argument("--hours", type=int, default=24, help=_("how long it is valid (%(default)s)"))
         password = verbs.add_parser("password", help=_("set a password: asked for, or the first line of standard input"))
         off = verbs.add_parser("disable", help=_("keep a person out"))
         on = verbs.add_parser("enable", help=_("let a person in again"))

@@ -36,7 +36,7 @@ class Command(TriageCommand):
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("findings", nargs="*", default=[], metavar="F-12")
         which.add_argument("-q", "--query", metavar="QUERY", help=gettext("all that the query means, worst first, as one run"))
-        parser.add_argument("--limit", type=int, metavar="N", help=gettext("with a query: so many at most"))
+        parser.add_argument("--limit", type=int, metavar="N", help=gettext("with a query: at most this many"))
         parser.add_argument("--wait", action="store_true", help=gettext("run it here and now, and exit with its outcome"))
         parser.add_argument("--json", action="store_true", help=gettext("one JSON object a line"))
 
@@ -109,7 +109,7 @@ class Command(TriageCommand):
         if found is not None:
             progress = runs.progress(found, at=at)
             said = {"run": found, "done": progress.done, "total": found.total}
-            self._aside(gettext("%(run)s goes on: %(done)s of %(total)s are done.") % said)
+            self._aside(gettext("%(run)s is running: %(done)s of %(total)s are done.") % said)
             return found
         try:
             run = verification.request_all(

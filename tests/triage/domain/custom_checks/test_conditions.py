@@ -170,9 +170,9 @@ def test_it_is_said_which_facts_decide_and_which_are_missing():
         ("trusts_anyone contains x", "can't be compared with “contains”. An example: trusts_anyone is true", "trusts_anyone contains x"),
         ("trusts_anyone is perhaps", "“perhaps” does not fit “trusts_anyone”, which is true or false.", "perhaps"),
         ('permissions is "*"', "“permissions” is a list, which can be empty; or write permissions allows", '"*"'),
-        ("permissions", "“permissions” alone is no condition. An example: permissions allows", "permissions"),
-        ('"public"', "A text alone is no condition", '"public"'),
-        ("unused_days > soon", "“soon” is no number, which “unused_days” is. An example: unused_days > 90", "soon"),
+        ("permissions", "“permissions” alone is not a condition. An example: permissions allows", "permissions"),
+        ('"public"', "A text alone is not a condition", '"public"'),
+        ("unused_days > soon", "“soon” is not a number, which “unused_days” is. An example: unused_days > 90", "soon"),
         ("unused_days > 1, 2", "After “>” there can be one value only.", "2"),
         ("permissions contains s3:*", 'write "s3:*" for the star itself, or “matches”', "s3:*"),
         ("path.x is 3", "“path” has no parts", "path.x"),
@@ -202,7 +202,7 @@ def test_it_is_said_what_is_wrong_and_where(text, said_, part):
 
 def test_a_port_that_is_none():
     for wrong in ("http", "70000", "90-80", "-1"):
-        with pytest.raises(QueryError, match="no port"):
+        with pytest.raises(QueryError, match="neither a port"):
             condition(f"open_ports allows {wrong}", "security_group")
 
 

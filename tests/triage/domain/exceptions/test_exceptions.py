@@ -91,7 +91,7 @@ def test_who_asked_never_decides_and_rank_goes_by_severity():
     high, critical = begun("high"), begun("critical", severity=5)
     wanted = asked(About(finding=high.pk), by=BOTH)
     for same in (BOTH, actor(1, Role.ADMINISTRATOR, name="token:9")):
-        with pytest.raises(NotAllowed, match="asked for it yourself"):
+        with pytest.raises(NotAllowed, match="requested it yourself"):
             deciding.approve(exception=wanted.pk, actor=same, at=AT + DAY)
         with pytest.raises(NotAllowed):
             deciding.refuse(exception=wanted.pk, actor=same, at=AT + DAY, reason="no")
@@ -136,7 +136,7 @@ def test_asking_needs_a_reason_an_end_and_a_right():
         asked(About(check=row.check_ref_id), by=own)
     assert not RiskException.objects.exists()
     wanted = asked(about, by=own)
-    with pytest.raises(Invalid, match=r"asked for F-\d+ already"):
+    with pytest.raises(Invalid, match=r"exception for F-\d+ is already requested"):
         asked(about)
     deciding.revoke(exception=wanted.pk, actor=own, at=AT + DAY, reason="never mind")
     wanted.refresh_from_db()

@@ -114,5 +114,5 @@ def test_a_damaged_moment_too(db: None, moment: object) -> None:
 
 
 def test_an_order_that_does_not_exist(db: None) -> None:
-    with pytest.raises(Invalid, match="no order “colour”"):
+    with pytest.raises(Invalid, match="no sort order “colour”"):
         pages.page(everything(), "colour")

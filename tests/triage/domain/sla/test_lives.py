@@ -232,7 +232,7 @@ def test_an_approval_after_a_regression_or_a_fix_says_what_is_so():
     other = begun("other")
     late = request(kind="accepted", about=About(finding=other.pk), reason="x", until=AT + 30 * DAY, actor=ASKER, at=AT + 3 * DAY)
     by_evidence(lifecycle.settle, other, AT + 4 * DAY, grade="proof")
-    with pytest.raises(Invalid, match="is not open any more"):
+    with pytest.raises(Invalid, match="is no longer open"):
         deciding.approve(exception=late.pk, actor=SENIOR, at=AT + 5 * DAY)
 
 
@@ -259,7 +259,7 @@ def test_whoever_lost_his_rights_ends_nothing_and_machines_approve_nothing_of_th
     asked = request(
         kind="accepted", about=About(finding=begun("b").pk), reason="x", until=AT + 9 * DAY, actor=of_machine(1000), at=AT
     )
-    with pytest.raises(NotAllowed, match="asked for it yourself"):
+    with pytest.raises(NotAllowed, match="requested it yourself"):
         deciding.approve(exception=asked.pk, actor=of_machine(0), at=AT)
 
 

@@ -145,7 +145,7 @@ def test_pauses_are_capped_and_need_a_right_and_a_reason(office):
         clocks.pause(finding=row.pk, until=MONDAY + timedelta(days=1), reason="x", actor=ME, at=MONDAY, version=0)
     assert not ClockEntry.objects.exists()
     clocks.pause(finding=row.pk, until=MONDAY + timedelta(days=6), reason="x", actor=ME, at=MONDAY)
-    with pytest.raises(Invalid, match="stands already"):
+    with pytest.raises(Invalid, match="is already paused"):
         clocks.pause(finding=row.pk, until=MONDAY + timedelta(days=7), reason="x", actor=ME, at=MONDAY)
     clocks.resume(finding=row.pk, actor=ME, at=MONDAY + timedelta(days=6))
     later = MONDAY + timedelta(days=7)
@@ -313,7 +313,7 @@ def test_an_exposure_is_contained_acknowledged_and_verified_on_clocks_of_their_o
     row.refresh_from_db()
     assert row.verify_due is None
 
-    with pytest.raises(Invalid, match="lies in the future"):
+    with pytest.raises(Invalid, match="is in the future"):
         clocks.contain(finding=row.pk, done="x", actor=ME, at=paris(9, 10), when=paris(9, 11))
     with pytest.raises(Invalid, match="no evidence"):
         clocks.contain(finding=row.pk, done="x", actor=ME, at=paris(9, 10), evidence=bytes(32))
