@@ -150,7 +150,7 @@ def _mapping(written: str, *, in_address: bool) -> dict[str, Any]:
         # The database keeps neither U+0000 nor half a character, and would say so much later.
         storable = "\0" not in json.dumps(mapping, ensure_ascii=False).replace("\\u0000", "\0").encode().decode()
     except (ValueError, RecursionError) as error:
-        text = Text(_("The mapping is no valid JSON: %(reason)s."), {"reason": str(error)[:200]})
+        text = Text(_("The mapping is not valid JSON: %(reason)s."), {"reason": str(error)[:200]})
         raise invalid_field("mapping", text, in_address=in_address) from error
     if not isinstance(mapping, dict) or not storable:
         text = Text(_('The mapping has to be a JSON object: {"check": "column", …}.'))

@@ -21,7 +21,7 @@ class ExceptionState(models.TextChoices):
     EXPIRED = "expired", _("Expired")
     REVOKED = "revoked", _("Revoked")
     VOIDED = "voided", _("Void: the risk changed")
-    FIXED = "fixed", _("Fixed meanwhile")
+    FIXED = "fixed", _("Fixed in the meantime")
 
 
 class RiskException(models.Model):

@@ -14,7 +14,7 @@ class Subject(models.TextChoices):
     NEW = "new", _("New and urgent")
     DUE = "due", _("Due soon")
     BREACH = "breach", _("Deadline missed")
-    PROOF = "proof", _("Proven fixed, or back")
+    PROOF = "proof", _("Proven fixed, or back again")
     EXCEPTION = "exception", _("Exceptions")
     UNOWNED = "unowned", _("Without an owner")
     ALARM = "alarm", _("Broken connections")

@@ -24,9 +24,9 @@ class SourceReport(models.Model):
     class State(models.TextChoices):
         WAITING = "waiting", _("Waiting")
         FETCHING = "fetching", _("Being fetched")
-        TAKEN = "taken", _("Taken in")
+        TAKEN = "taken", _("Accepted")
         REFUSED = "refused", _("Refused")
-        PASSED = "passed", _("Passed over")
+        PASSED = "passed", _("Skipped")
 
     connection = models.ForeignKey(Connection, models.CASCADE, db_index=False, related_name="reports")
     name = models.CharField(max_length=1000)

@@ -19,7 +19,7 @@ class Ticket(models.Model):
         WANTED = "wanted", _("Being opened")
         LIVE = "live", _("Open")
         CLOSED = "closed", _("Closed")
-        DELETED = "deleted", _("Deleted over there")
+        DELETED = "deleted", _("Deleted in the ticket system")
         FAILED = "failed", _("Could not be opened")
 
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="tickets")

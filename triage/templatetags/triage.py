@@ -161,14 +161,15 @@ def clock(finding: Finding, at: datetime) -> dict[str, Any] | None:
 EVENT_WORDS = {
     "ticketed": _("A ticket was opened"), "ticket closed": _("The ticket was closed"),
     "ticket reopened": _("The ticket was opened again"),
-    "ticket failed": _("The ticket system did not take the message"), "ticket deleted": _("The ticket was deleted over there"),
-    "ticket declined": _("The ticket was declined over there"), "checked": _("Checked again: nothing changed"),
-    "paused": _("The clock is paused"), "resumed": _("The clock runs again"), "contained": _("Cut off at once, before it is fixed"),
-    "acknowledged": _("Somebody has seen it"), "warned": _("The owner was warned"), "breached": _("Its deadline passed"),
+    "ticket failed": _("The ticket system did not accept the message"), "ticket deleted": _("The ticket was deleted in the "
+                                                                                          "ticket system"),
+    "ticket declined": _("The ticket was declined in the ticket system"), "checked": _("Checked again: nothing changed"),
+    "paused": _("The clock is paused"), "resumed": _("The clock runs again"), "contained": _("Contained, before being fixed"),
+    "acknowledged": _("Somebody acknowledged it"), "warned": _("The owner was warned"), "breached": _("Its deadline passed"),
     "escalated": _("It was escalated"), "exception asked": _("An exception was requested"), "requested": _("Asked for"),
-    "approved": _("Approved"), "refused": _("Refused"), "revoked": _("Ended before its time"), "withdrawn": _("Withdrawn"),
-    "expired": _("Its end was reached"), "voided": _("Void: the risk changed"), "fixed": _("Fixed meanwhile"),
-    "commented": _("A comment"), "comment changed": _("A comment was changed"), "comment withdrawn": _("A comment was taken away"),
+    "approved": _("Approved"), "refused": _("Refused"), "revoked": _("Ended early"), "withdrawn": _("Withdrawn"),
+    "expired": _("Reached its end date"), "voided": _("Void: the risk changed"), "fixed": _("Fixed in the meantime"),
+    "commented": _("A comment"), "comment changed": _("A comment was changed"), "comment withdrawn": _("A comment was removed"),
     "ends soon": _("It ends soon"), "covered": _("Covers findings that came later"),
 }  # fmt: skip
 

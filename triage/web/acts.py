@@ -124,7 +124,10 @@ def _meant(said: Any) -> tuple[str, dict[int, int | None]]:
         raise Invalid(_("No findings are selected. Tick some findings, or select all that match."))
     if len(chosen) > MOST_CHOSEN:
         raise Invalid(
-            _("More than %(limit)s findings are chosen one by one. Narrow the list by a filter, and choose all that match."),
+            _(
+                "More than %(limit)s findings are selected individually. Narrow the list with a filter, then select "
+                "all that match."
+            ),
             limit=MOST_CHOSEN,
         )
     return "", chosen
@@ -169,7 +172,7 @@ def _done(request: PageRequest, verb: str) -> HttpResponse:
 def _ticketed(request: PageRequest, query: str, chosen: Mapping[int, int | None], total: int, back: str) -> HttpResponse:
     if total > MOST_TICKETS:
         raise Invalid(
-            _("Tickets for more than %(limit)s findings at once would bury whoever gets them. Narrow the list."),
+            _("Tickets for more than %(limit)s findings at once would overwhelm whoever gets them. Narrow the list."),
             limit=MOST_TICKETS,
         )
     rows = planning.chosen(query, chosen, request.actor, localtime()).order_by("-score", "pk")

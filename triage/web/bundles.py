@@ -34,7 +34,7 @@ def bundle_list(request: PageRequest) -> HttpResponse:
             shown["error"], status = error.text, status_code(error)
         else:
             nudge("make_bundle", row.pk)
-            messages.info(request, gettext("%(bundle)s is being made.") % {"bundle": row})
+            messages.info(request, gettext("%(bundle)s is being created.") % {"bundle": row})
             return redirect("bundles")
     rows = bundles.listed(actor=request.actor)
     names = who({row.actor for row in rows})

@@ -96,7 +96,7 @@ def delivery_retry(request: PageRequest, number: int) -> HttpResponse:
     except TriageError as error:
         messages.error(request, gettext(error.text.message) % error.text.params)
     else:
-        messages.success(request, gettext("It is tried again."))
+        messages.success(request, gettext("Retrying."))
         nudge("drain_outbox")
     return redirect(back_to(request, reverse("deliveries")))
 

@@ -132,7 +132,7 @@ def finding_clock(request: PageRequest, number: int) -> HttpResponse:
                 **said, done=request.POST.get("done", ""), exploited=request.POST.get("exploited", "unknown"),
                 attachment=attachment(request, "evidence"),
             )  # fmt: skip
-            return gettext("The containment is noted.")
+            return gettext("The containment is recorded.")
         clocks.acknowledge(**said)
         return gettext("It is acknowledged.")
 
@@ -227,9 +227,9 @@ def _steps(found: Finding, story: queries.FindingStory, said: Sequence[Comment])
     return [
         *steps,
         (_("Ticket opened"), bool(story.tickets)),
-        (_("Fix done"), verified or found.status == Status.FIX_CLAIMED),
+        (_("Fix made"), verified or found.status == Status.FIX_CLAIMED),
         (_("Fix proven"), verified),
-        (_("What was learnt is written down"), any(found.settled_at is not None and each.at > found.settled_at for each in said)),
+        (_("Lessons recorded"), any(found.settled_at is not None and each.at > found.settled_at for each in said)),
     ]
 
 

@@ -72,7 +72,7 @@ def _declared(request: PageRequest) -> dict[str, Any]:
         try:
             declared["mapping"] = json.loads(written)
         except (ValueError, RecursionError) as error:
-            raise Invalid(_("The mapping is no valid JSON: %(reason)s."), reason=str(error)[:200]) from error
+            raise Invalid(_("The mapping is not valid JSON: %(reason)s."), reason=str(error)[:200]) from error
         if not isinstance(declared["mapping"], dict):
             raise Invalid(_('The mapping has to be a JSON object: {"check": "column", …}.'))
     return declared

@@ -160,13 +160,13 @@ def _ways(diff: Diff | None) -> list[tuple[Team | None, Team | None, OwnerMove]]
 def _published(request: PageRequest, draft: Sequence[Drafted]) -> HttpResponse:
     reason = request.POST.get("reason", "").strip()
     if not reason:
-        raise Invalid(_("Say why the rules change: the audit trail keeps it."))
+        raise Invalid(_("Say why the rules change: the reason stays in the audit trail."))
     at_once = _is_small()
     done = rule_drafts.publish(
         draft, reason=reason[:500], actor=request.actor, at=now(), seen=request.POST.get("seen"), follow=at_once
     )
     if not done.changes:
-        messages.info(request, gettext("The rules are as they were."))
+        messages.info(request, gettext("The rules have not changed."))
     elif done.owners is not None:
         moved, handed = done.owners.moved, done.owners.handed
         assets = ngettext("%(shown)s asset", "%(shown)s assets", moved) % {"shown": number(moved)}

@@ -108,7 +108,7 @@ def sla_edit(request: PageRequest) -> HttpResponse:
             )
             names = ", ".join(change.key for change in changes)
             messages.success(
-                request, gettext("Published: %(names)s.") % {"names": names} if names else gettext("Nothing was different.")
+                request, gettext("Published: %(names)s.") % {"names": names} if names else gettext("Nothing has changed.")
             )
             return redirect("sla")
         changes = [change for change in compare(text=text, actor=request.actor) if change.section in DUTY]

@@ -95,7 +95,7 @@ def verification_run_progress(request: PageRequest, number: int) -> HttpResponse
 def verification_run_cancel(request: PageRequest, number: int) -> HttpResponse:
     try:
         withdrawn = runs.cancel(runs.named(number), actor=request.actor, at=now())
-        messages.success(request, gettext("Withdrawn: %(n)s. What runs already is finished.") % {"n": withdrawn})
+        messages.success(request, gettext("Withdrawn: %(n)s. Verifications already running will finish.") % {"n": withdrawn})
     except TriageError as error:
         messages.error(request, gettext(error.text.message) % error.text.params)
     return redirect("verification-run", number)

@@ -34,7 +34,7 @@ def lay(path, data):
 def test_a_look_imports_what_is_there(inbox, capsys):
     lay(inbox / "monday.csv", prowler([row()]))
     call_command("sources", "drop")
-    assert "monday.csv · Taken in · S-" in capsys.readouterr().out
+    assert "monday.csv · Accepted · S-" in capsys.readouterr().out
     assert Finding.objects.count() == 1
     call_command("sources", "--json")
     assert json.loads(capsys.readouterr().out)["last_report"]

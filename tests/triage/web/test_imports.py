@@ -47,9 +47,9 @@ def test_what_the_report_does_not_say_can_be_declared(client, triager, nudges):
     [
         ({}, "No file came with the form"),
         ({"report": True, "zone": "Mars/Olympus"}, "is not a time zone"),
-        ({"report": True, "mapping": "{"}, "is no valid JSON"),
+        ({"report": True, "mapping": "{"}, "is not valid JSON"),
         ({"report": True, "mapping": "[1]"}, "has to be a JSON object"),
-        ({"report": True, "mapping": "[" * 100_000}, "is no valid JSON"),
+        ({"report": True, "mapping": "[" * 100_000}, "is not valid JSON"),
     ],
 )
 def test_a_form_that_makes_no_sense_says_what_to_do_and_keeps_what_was_typed(client, triager, fields, said):

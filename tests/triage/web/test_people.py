@@ -68,7 +68,7 @@ def test_the_timeline_says_what_was_said_until_it_is_taken_away(client, contribu
     assert f"{quoted}Look at that</a>" in client.get(f"/findings/{row}").content.decode()
     client.post(f"/findings/{row}/comments", {"comment": said.pk, "withdraw": "1"})
     page = client.get(f"/findings/{row}").content.decode()
-    assert (quoted in page, "A comment was taken away" in page) == (False, True)
+    assert (quoted in page, "A comment was removed" in page) == (False, True)
 
 
 def test_who_is_mentioned_is_told_once(client, contributor, row, carl):

@@ -38,7 +38,7 @@ def test_before_and_after_stand_side_by_side(client):
     address = reverse("before-after", args=[row.pk])
     assert client.get(address).status_code == 404
     before = look(row, clock, "failing", Grants=[{"Grantee": "AllUsers", "Permission": "READ"}], Owner="<b>acme</b>")
-    assert "No check that was run again has passed so far" in client.get(address).content.decode()
+    assert "No rerun check has passed so far" in client.get(address).content.decode()
     after = look(row, clock, "fixed", Grants=[], Owner="<b>acme</b>")
     page = client.get(address).content.decode()
     assert "<del>" in page

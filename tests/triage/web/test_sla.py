@@ -57,7 +57,7 @@ def test_the_page_says_what_was_kept_and_what_is_in_force(client, viewer):
 
 def test_without_anything_it_says_so(client, viewer):
     text = client.get(reverse("sla")).content.decode()
-    assert "No date came due" in text
+    assert "No deadline fell due" in text
     assert "No policy is in force yet" in text
 
 
@@ -233,7 +233,7 @@ def test_the_page_of_a_finding_says_why_it_is_due(client, viewer):
 
 def test_a_calendar_is_filled_in_and_one_is_added(client, administrator):
     page = client.get(reverse("sla-edit"))
-    assert "Business hours and days need one" in page.content.decode()
+    assert "Business hours and business days need one" in page.content.decode()
     shown = client.post(reverse("sla-edit"), {"text": POLICY, "add": "1", "slug": "night", "publish": "1"})
     text = shown.context["text"]
     assert "night:" in text
