@@ -14,7 +14,7 @@ from triage.domain.access import Right
 from triage.domain.errors import TriageError
 from triage.domain.exceptions import registering
 from triage.domain.search import facets
-from triage.models import Team
+from triage.models import Asset, Team
 from triage.web.charts import burndown
 from triage.web.days import end_of
 from triage.web.filters import chips, open_of, panel
@@ -45,7 +45,8 @@ def asset_list(request: PageRequest) -> HttpResponse:
                 page = assets.gravest(query, actor=request.actor, **asked)
             counted = facets.facets(search.parse(f"is:open {text}"), page=page.found, count_to=ROUGHLY, **asked)
         shown |= {
-            "page": page, "chips": [(chip.label, _link(chip.without, every)) for chip in chips(query)],
+            "page": page, "nothing_yet": not page.rows and not Asset.objects.exists(),
+            "chips": [(chip.label, _link(chip.without, every)) for chip in chips(query)],
             "facets": [panel(name, counted[name], query, link=lambda other: _link(other.text(), every)) for name in PANELS],
             "following": _link(text, every, before=str(page.following)) if page.following else "",
         }  # fmt: skip
