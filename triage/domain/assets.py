@@ -23,6 +23,7 @@ from triage.models import TO_FIX, Asset, AssetFacts, AssetTags, Event, Finding, 
 
 SIZE = 50
 COUNTED = 10_000
+WORDS_COUNTED = 2_000  # of free text, which no index counts
 SHOWN = 50
 LEVELS = tuple(sorted(Severity, reverse=True))
 OPEN = Clause("is", Operator.IS, (Value("open"),))
@@ -82,13 +83,14 @@ def newest(
         rows = Asset.objects.filter(condition(query, Viewer(at=at, user=user, teams=frozenset(teams)), table=Asset))
     except NotCounted:
         raise Invalid(NOT_OF_ASSETS) from None
-    counted = rows.order_by().values("pk")[: COUNTED + 1].count()
+    limit = WORDS_COUNTED if query.has_words else COUNTED
+    counted = rows.order_by().values("pk")[: limit + 1].count()
     if before is not None:
         rows = rows.filter(pk__lt=before)
     found = list(rows.select_related("account", "team").order_by("-pk")[: SIZE + 1])
     open_on = _open_on([asset.pk for asset in found])
     page = [Row(asset, open_on.get(asset.pk, [])) for asset in found[:SIZE]]
-    return Page(page, min(counted, COUNTED), counted <= COUNTED, found[SIZE - 1].pk if len(found) > SIZE else None)
+    return Page(page, min(counted, limit), counted <= limit, found[SIZE - 1].pk if len(found) > SIZE else None)
 
 
 def _open_on(assets: Sequence[int]) -> dict[int, list[tuple[Severity, int]]]:

@@ -197,3 +197,17 @@ def test_what_is_written_is_read_as_the_same(root: Node) -> None:
     query = Query(root)
 
     assert parse(query.text()) == query
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", False),
+        ("is:open severity:high", False),
+        ("bucket", True),
+        ('-"public bucket"', True),
+        ("is:open (env:prod OR bucket)", True),
+    ],
+)
+def test_free_text_is_known_wherever_it_stands(text, words):
+    assert parse(text).has_words is words
