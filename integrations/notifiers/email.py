@@ -21,7 +21,7 @@ PER_SECOND = 5.0
 REPEATABLE = True
 SETTINGS = (
     Setting("sender", _("Sender"), _("Empty for CSPM_EMAIL_FROM.")),
-    Setting("to", _("Address for everybody"), _("Where messages go that are for nobody in particular.")),
+    Setting("to", _("Address for everybody"), _("Where messages go that have no other recipient.")),
 )
 TIMEOUT = 15
 
@@ -75,9 +75,9 @@ def probe(options: Options, /) -> Iterator[Probe]:
         connection = get_connection(timeout=TIMEOUT)
         connection.open()
         connection.close()
-        yield Probe(Text(_("The mail server lets us in")), True)
+        yield Probe(Text(_("The mail server accepts us")), True)
     except (OSError, smtplib.SMTPException) as error:
-        yield Probe(Text(_("The mail server lets us in")), False, Text("%(said)s", {"said": type(error).__name__}))
+        yield Probe(Text(_("The mail server accepts us")), False, Text("%(said)s", {"said": type(error).__name__}))
 
 
 def _message_id(key: str, sender: str) -> str:

@@ -17,7 +17,7 @@ REPEATABLE = True
 SETTINGS = (
     Setting("routing_key", _("Integration key"), _("Of the service, Events API v2."), required=True, secret=True),
     Setting("base_url", _("Address"), default="https://events.pagerduty.com", seldom=True),
-    Setting("allow_private", _("Addresses of the inside"), default="no", choices=("no", "yes"), seldom=True),
+    Setting("allow_private", _("Internal addresses"), default="no", choices=("no", "yes"), seldom=True),
 )
 LEVELS = {Severity.CRITICAL: "critical", Severity.HIGH: "error", Severity.MEDIUM: "warning"}
 SUMMARY = 1024

@@ -50,10 +50,10 @@ SETTINGS = (
     Setting("token", _("Bot token"), _("xoxb-…, with chat:write, im:write, users:read, users:read.email, channels:history."),
             required=True, secret=True),
     Setting("signing_secret", _("Signing secret"), _("For buttons and commands."), secret=True),
-    Setting("signing_secret_old", _("The signing secret before"), _("Also accepted while it is being changed."), secret=True, seldom=True),
+    Setting("signing_secret_old", _("Previous signing secret"), _("Also accepted while it is being changed."), secret=True, seldom=True),
     Setting("app_token", _("App token"), _("xapp-…, for Socket Mode: “cspm listen” hears buttons where Slack cannot call us."),
             secret=True, seldom=True),
-    Setting("channel", _("Channel for everybody"), _("Where messages go that are for nobody in particular: its id, C….")),
+    Setting("channel", _("Channel for everybody"), _("Where messages go that have no other recipient: its id, C….")),
     Setting("base_url", _("Address"), default="https://slack.com/api/", seldom=True),
 )  # fmt: skip
 EVENT = "cspm_notice"

@@ -20,9 +20,9 @@ REPEATABLE = True
 SETTINGS = (
     Setting("url", _("Address"), _("Where messages are POSTed."), required=True),
     Setting("secret", _("Secret"), _("whsec_ and base64, shared with whoever checks the signature."), required=True, secret=True),
-    Setting("secret_old", _("The secret before"), _("Signs as well while it is being changed."), secret=True, seldom=True),
-    Setting("allow_private", _("Addresses of the inside"), default="no", choices=("no", "yes"), seldom=True),
-    Setting("headers", _("Further headers"), _("Lines of name=value."), many=True, seldom=True),
+    Setting("secret_old", _("Previous secret"), _("Signs as well while it is being changed."), secret=True, seldom=True),
+    Setting("allow_private", _("Internal addresses"), default="no", choices=("no", "yes"), seldom=True),
+    Setting("headers", _("More headers"), _("Lines of name=value."), many=True, seldom=True),
 )
 VERSION = 1
 

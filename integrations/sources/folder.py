@@ -17,7 +17,7 @@ SETTINGS = (
     Setting(
         "folder", _("Folder"), _("Inside one of CSPM_SOURCE_FOLDERS. Files there are read and left as they are."), required=True
     ),
-    Setting("pattern", _("File names"), _("`*` stands for anything; `**/*.json` looks into folders, too."), default="*"),
+    Setting("pattern", _("File names"), _("`*` matches anything; `**/*.json` also looks into subfolders."), default="*"),
 )
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
 SETTLED = 10  # seconds without a change: whoever writes it is done

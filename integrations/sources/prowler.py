@@ -16,10 +16,10 @@ MAKES = True
 PROVIDERS = ("aws", "azure", "gcp", "kubernetes", "m365", "github")
 SETTINGS = (
     Setting("provider", _("Provider"), default="aws", choices=PROVIDERS),
-    Setting("accounts", _("Accounts"), _("Parted by commas; without any, all of them that verifications know how to reach.")),
-    Setting("services", _("Services"), _("Those alone, parted by commas.")),
-    Setting("regions", _("Regions"), _("Those alone, parted by commas.")),
-    Setting("hours", _("Hours at most"), _("A scan that takes longer is ended."), default="4", seldom=True),
+    Setting("accounts", _("Accounts"), _("Separated by commas; without any, all of them that verifications know how to reach.")),
+    Setting("services", _("Services"), _("Only those, separated by commas.")),
+    Setting("regions", _("Regions"), _("Only those, separated by commas.")),
+    Setting("hours", _("Maximum hours"), _("A scan that takes longer is stopped."), default="4", seldom=True),
 )
 EXITS = (0, 3)  # 3: something fails
 DENIED = re.compile(r"\b(?:AccessDenied\w*|UnauthorizedOperation|AuthorizationFailed|Forbidden|PERMISSION_DENIED)\b")

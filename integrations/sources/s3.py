@@ -16,7 +16,7 @@ MAKES = False
 SETTINGS = (
     Setting("bucket", _("Bucket"), required=True),
     Setting("prefix", _("Prefix")),
-    Setting("pattern", _("Object names"), _("Behind the prefix; `*` stands for anything."), default="*"),
+    Setting("pattern", _("Object names"), _("After the prefix; `*` matches anything."), default="*"),
     *ACCESS,
 )
 BLOCK = 2**20

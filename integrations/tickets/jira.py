@@ -47,10 +47,10 @@ SETTINGS = (
         "priorities", _("Priorities"), _("Lines of severity=priority, such as critical=Highest. Else by their names and order."),
         many=True, team=True, seldom=True),
     Setting(
-        "fields", _("Further fields"),
+        "fields", _("More fields"),
         _("Lines of field=value, by id or name. {severity}, {due}, {team}, {account}, {check}, {link}, {title} are filled in."),
         many=True, team=True, seldom=True),
-    Setting("labels", _("Further labels"), team=True, seldom=True),
+    Setting("labels", _("More labels"), team=True, seldom=True),
     Setting(
         "security_level", _("Security level"), _("Its id. Without it no ticket is opened, if one is configured."), team=True, seldom=True,
     ),
@@ -58,7 +58,7 @@ SETTINGS = (
     Setting("done_transition", _("Transition to done"), _("Preferred where several lead there."), seldom=True),
     Setting("declined", _("Resolutions that mean “won't do”"), _("Separated by commas, beside the usual ones."), seldom=True),
     Setting("webhook_secret", _("Secret of the webhook"), secret=True),
-    Setting("webhook_secret_old", _("The secret before"), _("Also accepted while it is being changed."), secret=True, seldom=True),
+    Setting("webhook_secret_old", _("Previous secret"), _("Also accepted while it is being changed."), secret=True, seldom=True),
 )  # fmt: skip
 
 SEEN = "status,resolution,assignee,updated,labels,project"

@@ -41,7 +41,8 @@ REACH = {
         Setting("external_id", _("External id"), _("As the trust policy of the role asks for it.")),
         Setting("profile", _("Profile"), _("Of the AWS configuration where the worker runs.")),
         Setting("region", _("Region"), _("For what has no region of its own.")),
-        Setting("regions", _("Regions to collect"), _("Those alone, parted by commas; without any, all that the account has enabled.")),
+        Setting("regions", _("Regions to collect"), _("Only those, separated by commas; without any, all that the account "
+                                                      "has enabled.")),
         Setting("collect", _("Collect"), _("`daily`: a worker enumerates the account once a day.")),
         Setting("endpoint_url", _("Endpoint"), _("Of a compatible cloud, such as https://s3.fr-par.scw.cloud.")),
     )

@@ -20,11 +20,11 @@ from rfc3161_client import (
 from integrations.notifiers import _http
 from triage.ports import DeliveryError, Options, Probe, SealedHead, Setting, Text
 
-LABEL = _("Time stamp authority (RFC 3161)")
+LABEL = _("Timestamp authority (RFC 3161)")
 SETTINGS = (
     Setting("url", _("Address"), _("Where the authority takes requests, such as http://timestamp.example/tsr."), required=True),
     Setting("certificates", _("Its root certificates"), _("Path of a PEM file on the server. Without it, nobody checks who signed.")),
-    Setting("allow_private", _("Addresses of the inside"), default="no", choices=("no", "yes"), seldom=True),
+    Setting("allow_private", _("Internal addresses"), default="no", choices=("no", "yes"), seldom=True),
 )  # fmt: skip
 STAMP = "data:application/timestamp-reply;base64,"
 GRANTED = (0, 1)  # PKIStatus: granted, granted with modifications

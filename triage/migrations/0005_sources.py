@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                             ("fetching", "Being fetched"),
                             ("taken", "Accepted"),
                             ("refused", "Refused"),
-                            ("passed", "Skipped"),
+                            ("passed", "Superseded"),
                         ],
                         default="waiting",
                         max_length=10,

@@ -26,7 +26,7 @@ class SourceReport(models.Model):
         FETCHING = "fetching", _("Being fetched")
         TAKEN = "taken", _("Accepted")
         REFUSED = "refused", _("Refused")
-        PASSED = "passed", _("Skipped")
+        PASSED = "passed", _("Superseded")
 
     connection = models.ForeignKey(Connection, models.CASCADE, db_index=False, related_name="reports")
     name = models.CharField(max_length=1000)

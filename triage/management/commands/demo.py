@@ -38,7 +38,7 @@ class Command(TriageCommand):
         parser.add_argument("--jira-port", type=int, default=8099, metavar="PORT", help=_("of the stand-in Jira (8099)"))
         parser.add_argument("--slack-port", type=int, default=8098, metavar="PORT", help=_("of the stand-in Slack (8098)"))
         parser.add_argument("--cloud-port", type=int, default=8097, metavar="PORT", help=_("of the simulated AWS (8097)"))
-        parser.add_argument("--seconds", type=int, default=0, metavar="N", help=_("stop after this many; 0: never"))
+        parser.add_argument("--seconds", type=int, default=0, metavar="N", help=_("stop after this many seconds; 0: never"))
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
