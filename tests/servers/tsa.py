@@ -37,7 +37,9 @@ class Tsa(Server):
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
         self.lies = self.refuses = False
-        self.folder = Path(tempfile.mkdtemp(prefix="cspm-tsa-"))
+        # Kept as long as the object: its root is read after the server has ended.
+        self._kept = tempfile.TemporaryDirectory(prefix="cspm-tsa-")
+        self.folder = Path(self._kept.name)
         (self.folder / "config").write_text(CONFIG.format(folder=self.folder))
         (self.folder / "serial").write_text("01\n")
         self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "root.key", "-out", "root.pem",
